@@ -1,0 +1,1 @@
+//! Stands up, proves, loads and removes a complete monitoring stack.

@@ -1,1 +1,17 @@
 //! Stands up, proves, loads and removes a complete monitoring stack.
+
+pub mod asset;
+pub mod component;
+pub mod config;
+pub mod error;
+pub mod exec;
+pub mod exit;
+pub mod http;
+pub mod layout;
+pub mod process;
+pub mod render;
+pub mod report;
+pub mod resolve;
+pub mod secret;
+pub mod topology;
+pub mod verify;

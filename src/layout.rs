@@ -1,0 +1,66 @@
+//! Where things lie below a stack's folder; pure paths, nothing is touched.
+
+use std::path::{Path, PathBuf};
+
+/// The folder of one stack, `.monstack/<stack>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The stack's own folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The resolved topology.
+    pub fn stack(&self) -> PathBuf {
+        self.root.join("stack.json")
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal.jsonl")
+    }
+
+    /// What node `node` gets for `component`.
+    pub fn rendered(&self, node: &str, component: &str) -> PathBuf {
+        self.root.join("rendered").join(node).join(component)
+    }
+
+    /// What node `node` gets for `component` and may embed a secret.
+    pub fn rendered_secret(&self, node: &str, component: &str) -> PathBuf {
+        self.secrets().join("rendered").join(node).join(component)
+    }
+
+    /// Generated passwords and resolved references, one file each, mode 0600 in a folder of 0700.
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join("secrets")
+    }
+
+    /// What `component` keeps (target `local`).
+    pub fn data(&self, component: &str) -> PathBuf {
+        self.root.join("data").join(component)
+    }
+
+    /// Log files (target `local`).
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// What the supervisor knows (target `local`).
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// Raw output and report of one run.
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+}

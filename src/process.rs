@@ -1,0 +1,1 @@
+//! Processes and sockets of this machine, read from `/proc`.

@@ -1,0 +1,1 @@
+//! Topology to files: pure, by Tera.

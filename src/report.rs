@@ -1,0 +1,48 @@
+//! Seam: what a run tells. Events go in; a terminal, plain lines and the journal come out.
+
+use serde::Serialize;
+
+pub mod recorder;
+
+/// Something that happened in a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A phase begins.
+    PhaseStarted { index: usize, total: usize, title: &'static str },
+    /// Something was done to `subject` (a node, a component).
+    Step { subject: String, message: String },
+    /// How far a long step is; shown live, never kept.
+    Progress { subject: String, done: u64, total: Option<u64> },
+    /// What a dry run would do to `subject`.
+    Would { subject: String, message: String },
+    /// Something the user should know that is no failure.
+    Warning { subject: String, message: String },
+    /// A phase ended well; `changed` says whether it did anything.
+    PhaseFinished { title: &'static str, seconds: f64, changed: bool },
+    /// A phase failed.
+    PhaseFailed { title: &'static str, seconds: f64, message: String },
+}
+
+impl Event {
+    /// Something was done to `subject`.
+    pub fn step(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Step { subject: subject.into(), message: message.into() }
+    }
+
+    /// What a dry run would do to `subject`.
+    pub fn would(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Would { subject: subject.into(), message: message.into() }
+    }
+
+    /// Something the user should know.
+    pub fn warning(subject: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Warning { subject: subject.into(), message: message.into() }
+    }
+}
+
+/// Takes events; may be called from several threads.
+pub trait Reporter: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: Event);
+}

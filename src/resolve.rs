@@ -1,0 +1,1 @@
+//! Finds the program of a component: path, cache, download, PATH, distribution package.

@@ -1,0 +1,1 @@
+//! Reads secrets from where the stack file says they are.

@@ -1,0 +1,1 @@
+//! Proves the signals of a stack.

@@ -1,14 +1,14 @@
 //! Check 5: every query of every panel returns something; what is empty is told with the reason.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use super::context::{Context, Sheet, excerpt};
 use super::dashboard::{Durations, Language, Question, read};
+use super::presence::Presence;
 use super::request::ask as visit;
-use super::selector::{Selector, label_of, selectors};
+use super::selector::{label_of, selectors};
 use super::source::{Source, Span, series, streams};
 use super::verdict::Item;
 
@@ -20,6 +20,8 @@ const WAY_OUT: &str = "run `monstack verify --only metrics,logs` and `monstack s
 enum Answer {
     /// Something to show.
     Shown(String),
+    /// Only the number that the expression falls back to.
+    Default(String),
     /// Nothing.
     Empty,
     /// An error.
@@ -88,11 +90,16 @@ fn ask_all(
         questions.into_iter().map(|question| (question, Answer::Empty)).collect();
     let pause = (cx.subject.interval / 2).max(Duration::from_millis(100));
     let limit = cx.patience(10, Duration::from_secs(20));
+    let mut defaults = 0;
     let settled = cx.poll_every(pause, limit, || {
         for (question, _) in std::mem::take(&mut open) {
             cx.proceed()?;
             match ask(cx, &question) {
                 Answer::Shown(detail) => sheet.items.push(Item::proven(question.name, detail)),
+                Answer::Default(detail) => {
+                    defaults += 1;
+                    sheet.items.push(Item::proven(question.name, detail));
+                }
                 answer => open.push((question, answer)),
             }
         }
@@ -102,6 +109,7 @@ fn ask_all(
         }
         Ok(())
     });
+    sheet.fact("defaults", defaults);
     cx.proceed()?;
     // An error means that time is over; the caller looks into what is open.
     settled.map(|()| Vec::new()).or(Ok(open))
@@ -116,14 +124,10 @@ fn stir(cx: &Context<'_>) {
 }
 
 fn ask(cx: &Context<'_>, question: &Question) -> Answer {
-    match try_ask(cx, question) {
-        Ok(Some(detail)) => Answer::Shown(detail),
-        Ok(None) => Answer::Empty,
-        Err(error) => Answer::Refused(excerpt(&format!("{error:#}"))),
-    }
+    try_ask(cx, question).unwrap_or_else(|error| Answer::Refused(excerpt(&format!("{error:#}"))))
 }
 
-fn try_ask(cx: &Context<'_>, question: &Question) -> Result<Option<String>> {
+fn try_ask(cx: &Context<'_>, question: &Question) -> Result<Answer> {
     let source = Source::shown(cx, question.language.component())?;
     let span = question.language.span(cx);
     let (shown, lines) = match question.language {
@@ -137,72 +141,40 @@ fn try_ask(cx: &Context<'_>, question: &Question) -> Result<Option<String>> {
     let shown = shown.iter().filter(|one| one.values.iter().any(|(_, value)| !value.is_nan()));
     let (shown, lines) = (shown.count(), lines.iter().map(|one| one.lines.len()).sum::<usize>());
     if shown > 0 {
-        return Ok(Some(format!("{shown} series")));
+        let default = match question.language {
+            Language::PromQl => Presence::new(&source).default(&question.expression)?,
+            Language::LogQl => None,
+        };
+        return Ok(
+            default.map_or_else(|| Answer::Shown(format!("{shown} series")), Answer::Default)
+        );
     }
-    if lines > 0 {
-        return Ok(Some(format!("{lines} lines")));
+    match question.language {
+        _ if lines > 0 => Ok(Answer::Shown(format!("{lines} lines"))),
+        Language::PromQl => Ok(Answer::Empty),
+        Language::LogQl => Ok(quiet(&source, question, span)?.map_or(Answer::Empty, Answer::Shown)),
     }
-    if question.language == Language::LogQl { is_quiet(cx, question) } else { Ok(None) }
 }
 
 /// A log panel may be empty because nothing of its kind was logged, as long as its streams are there.
-fn is_quiet(cx: &Context<'_>, question: &Question) -> Result<Option<String>> {
-    let Some(stream) = selectors(&question.expression).into_iter().find(|one| one.metric.is_none())
-    else {
-        return Ok(None);
-    };
-    let wide = stream.with(|matcher| !WEIGHTS.contains(&label_of(matcher)));
-    let loki = Source::shown(cx, "loki")?;
-    let answer = loki.logs(&wide.text(), question.language.span(cx))?;
-    let lines = streams(&answer).iter().any(|one| !one.lines.is_empty());
-    Ok(lines
-        .then(|| format!("answers; no line matches at present, but `{}` has lines", wide.text())))
+fn quiet(loki: &Source<'_>, question: &Question, span: Span) -> Result<Option<String>> {
+    let mut all = selectors(&question.expression).into_iter();
+    let Some(stream) = all.find(|selector| selector.metric.is_none()) else { return Ok(None) };
+    let wide = stream.with(|matcher| !WEIGHTS.contains(&label_of(matcher))).text();
+    let has_lines = streams(&loki.logs(&wide, span)?).iter().any(|one| !one.lines.is_empty());
+    Ok(has_lines.then(|| format!("answers; no line matches at present, but `{wide}` has lines")))
 }
 
-/// Why a question has no answer: the first metric or label that is missing.
+/// Why a question has no answer.
 fn diagnose(cx: &Context<'_>, question: &Question) -> Result<String> {
+    let expression = excerpt(&question.expression);
     if question.language == Language::LogQl {
-        return Ok(format!("no line in the last hour for `{}`", excerpt(&question.expression)));
+        return Ok(format!("no line in the last hour for `{expression}`"));
     }
     let source = Source::shown(cx, "prometheus")?;
-    let mut known = BTreeMap::new();
-    for selector in selectors(&question.expression) {
-        if let Some(reason) = missing(&source, &mut known, &selector)? {
-            return Ok(reason);
-        }
-    }
-    Ok(format!("every metric of it is there, but `{}` has no value", excerpt(&question.expression)))
-}
-
-fn missing(
-    source: &Source<'_>,
-    known: &mut BTreeMap<String, bool>,
-    selector: &Selector,
-) -> Result<Option<String>> {
-    let mut there = |selector: &Selector| -> Result<bool> {
-        let text = selector.text();
-        if let Some(answer) = known.get(&text) {
-            return Ok(*answer);
-        }
-        let answer = !source.query(&format!("count({text})"))?.is_empty();
-        known.insert(text, answer);
-        Ok(answer)
-    };
-    if there(selector)? {
-        return Ok(None);
-    }
-    let Some(metric) = &selector.metric else {
-        return Ok(Some(format!("there is no series `{}`", selector.text())));
-    };
-    if !there(&selector.with(|_| false))? {
-        return Ok(Some(format!("the metric `{metric}` is missing")));
-    }
-    for matcher in &selector.matchers {
-        if !there(&selector.with(|one| one == matcher))? {
-            return Ok(Some(format!("no series of `{metric}` has `{matcher}`")));
-        }
-    }
-    Ok(Some(format!("no series of `{metric}` has all of `{}`", selector.matchers.join(","))))
+    let reason = Presence::new(&source).missing(&question.expression)?;
+    Ok(reason
+        .unwrap_or_else(|| format!("every metric of it is there, but `{expression}` has no value")))
 }
 
 impl Language {
@@ -364,6 +336,18 @@ mod tests {
             reason(&fixture),
             "D / P [A]: every metric of it is there, but `rate(up[1m]) > 9` has no value"
         );
+    }
+
+    #[test]
+    fn a_number_that_an_expression_falls_back_to_is_told() {
+        let expression = "sum(rate(faults[1m])) or vector(0)";
+        let (sheet, outcome) = run(&stack(expression, &[matrix(&["0"])], &[]));
+        assert_eq!(outcome, Outcome::Proven);
+        assert_eq!(sheet.facts["defaults"], 1);
+        assert_eq!(sheet.items[0].detail, "its default, for there is no `faults` yet");
+        let (sheet, _) = run(&stack(expression, &[matrix(&["0"])], &["faults"]));
+        assert_eq!(sheet.facts["defaults"], 0);
+        assert_eq!(sheet.items[0].detail, "1 series");
     }
 
     #[test]

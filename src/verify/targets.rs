@@ -180,7 +180,7 @@ mod tests {
     /// What a Prometheus says that has all targets, as a list to be spoilt.
     fn healthy(fixture: &Fixture) -> Vec<Value> {
         fixture
-            .with(|cx| wanted(cx))
+            .with(wanted)
             .into_iter()
             .map(|(job, url)| {
                 let instance = url.trim_start_matches("http://").replace("/metrics", "");

@@ -310,7 +310,7 @@ mod tests {
         let bad: Vec<_> =
             (1..=5).map(|n| Item::failed(format!("p{n}"), "empty", format!("look {n}"))).collect();
         let checks = vec![targets, logs, result(Check::Panels, bad)];
-        Verdict::new("2026-11-21T00:00:00Z".to_owned(), 3.14, checks)
+        Verdict::new("2026-11-21T00:00:00Z".to_owned(), 3.26, checks)
     }
 
     #[test]
@@ -342,7 +342,7 @@ mod tests {
                              - p5: failed: empty
                              hint: look 1
 
-        verify: failed: 1 proven, 1 not proven, 1 failed in 3.1 s
+        verify: failed: 1 proven, 1 not proven, 1 failed in 3.3 s
         ");
     }
 

@@ -11,6 +11,7 @@ use super::request::ask as visit;
 use super::selector::{label_of, selectors};
 use super::source::{Source, Span, series, streams};
 use super::verdict::Item;
+use crate::component::{CATALOGUE, Component};
 
 /// Labels of log lines that tell them apart by weight: none of a kind is no fault.
 const WEIGHTS: &[&str] = &["level", "detected_level", "status"];
@@ -20,8 +21,8 @@ const WAY_OUT: &str = "run `monstack verify --only metrics,logs` and `monstack s
 enum Answer {
     /// Something to show.
     Shown(String),
-    /// Only the number that the expression falls back to.
-    Default(String),
+    /// Something to show, though not of all that it asks for.
+    Partial(String),
     /// Nothing.
     Empty,
     /// An error.
@@ -32,11 +33,11 @@ enum Answer {
 pub fn check(cx: &Context<'_>, sheet: &mut Sheet) -> Result<()> {
     let questions = questions(cx, sheet);
     let (askable, unaskable): (Vec<Question>, Vec<Question>) =
-        questions.into_iter().partition(|question| question.language.gap(cx).is_none());
+        questions.into_iter().partition(|question| gap(cx, question).is_none());
     sheet.fact("queries", askable.len() + unaskable.len());
     sheet.fact("unproven", unaskable.len());
     sheet.items.extend(unaskable.iter().map(|question| {
-        let (reason, hint) = question.language.gap(cx).unwrap_or_default();
+        let (reason, hint) = gap(cx, question).unwrap_or_default();
         Item::not_proven(&question.name, reason, hint)
     }));
     let asked = askable.len();
@@ -52,6 +53,28 @@ pub fn check(cx: &Context<'_>, sheet: &mut Sheet) -> Result<()> {
         sheet.items.push(Item::failed(question.name, reason, WAY_OUT));
     }
     Ok(())
+}
+
+/// What keeps a question from being asked here: all that it is about belongs to components that do not run.
+fn gap(cx: &Context<'_>, question: &Question) -> Option<(String, String)> {
+    if question.language == Language::LogQl {
+        return cx.gap(&["loki", "alloy"]);
+    }
+    let mut absent = Vec::new();
+    for selector in selectors(&question.expression) {
+        let job = selector.matchers.iter().find_map(|one| one.strip_prefix("job="))?;
+        let is_of = |row: &&Component| {
+            row.job.as_ref().is_some_and(|own| job.trim_matches(['"', '\'', '`']) == own.name)
+        };
+        let component = CATALOGUE.iter().find(is_of)?.name;
+        if cx.subject.topology.service(component).is_some() {
+            return None;
+        }
+        if !absent.contains(&component) {
+            absent.push(component);
+        }
+    }
+    cx.gap(&absent)
 }
 
 /// The questions of all dashboards; what cannot be read is written down.
@@ -90,14 +113,14 @@ fn ask_all(
         questions.into_iter().map(|question| (question, Answer::Empty)).collect();
     let pause = (cx.subject.interval / 2).max(Duration::from_millis(100));
     let limit = cx.patience(10, Duration::from_secs(20));
-    let mut defaults = 0;
+    let mut partial = 0;
     let settled = cx.poll_every(pause, limit, || {
         for (question, _) in std::mem::take(&mut open) {
             cx.proceed()?;
             match ask(cx, &question) {
                 Answer::Shown(detail) => sheet.items.push(Item::proven(question.name, detail)),
-                Answer::Default(detail) => {
-                    defaults += 1;
+                Answer::Partial(detail) => {
+                    partial += 1;
                     sheet.items.push(Item::proven(question.name, detail));
                 }
                 answer => open.push((question, answer)),
@@ -109,7 +132,7 @@ fn ask_all(
         }
         Ok(())
     });
-    sheet.fact("defaults", defaults);
+    sheet.fact("partial", partial);
     cx.proceed()?;
     // An error means that time is over; the caller looks into what is open.
     settled.map(|()| Vec::new()).or(Ok(open))
@@ -141,13 +164,14 @@ fn try_ask(cx: &Context<'_>, question: &Question) -> Result<Answer> {
     let shown = shown.iter().filter(|one| one.values.iter().any(|(_, value)| !value.is_nan()));
     let (shown, lines) = (shown.count(), lines.iter().map(|one| one.lines.len()).sum::<usize>());
     if shown > 0 {
-        let default = match question.language {
-            Language::PromQl => Presence::new(&source).default(&question.expression)?,
+        let hidden = match question.language {
+            Language::PromQl => Presence::new(&source).hidden(&question.expression)?,
             Language::LogQl => None,
         };
-        return Ok(
-            default.map_or_else(|| Answer::Shown(format!("{shown} series")), Answer::Default)
-        );
+        return Ok(match hidden {
+            None => Answer::Shown(format!("{shown} series")),
+            Some(absent) => Answer::Partial(format!("{shown} series, but there is no `{absent}`")),
+        });
     }
     match question.language {
         _ if lines > 0 => Ok(Answer::Shown(format!("{lines} lines"))),
@@ -182,14 +206,6 @@ impl Language {
         match self {
             Self::PromQl => "prometheus",
             Self::LogQl => "loki",
-        }
-    }
-
-    /// What keeps a question of this language from being asked here.
-    fn gap(self, cx: &Context<'_>) -> Option<(String, String)> {
-        match self {
-            Self::PromQl => None,
-            Self::LogQl => cx.gap(&["loki", "alloy"]),
         }
     }
 
@@ -339,14 +355,14 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_an_expression_falls_back_to_is_told() {
+    fn what_an_alternative_hides_is_told() {
         let expression = "sum(rate(faults[1m])) or vector(0)";
         let (sheet, outcome) = run(&stack(expression, &[matrix(&["0"])], &[]));
         assert_eq!(outcome, Outcome::Proven);
-        assert_eq!(sheet.facts["defaults"], 1);
-        assert_eq!(sheet.items[0].detail, "its default, for there is no `faults` yet");
+        assert_eq!(sheet.facts["partial"], 1);
+        assert_eq!(sheet.items[0].detail, "1 series, but there is no `faults`");
         let (sheet, _) = run(&stack(expression, &[matrix(&["0"])], &["faults"]));
-        assert_eq!(sheet.facts["defaults"], 0);
+        assert_eq!(sheet.facts["partial"], 0);
         assert_eq!(sheet.items[0].detail, "1 series");
     }
 
@@ -398,6 +414,21 @@ mod tests {
         assert!(matches!(outcome, Outcome::NotProven { .. }), "{outcome:?}");
         assert_eq!(sheet.facts["unproven"], 1);
         assert_eq!(sheet.summary, "1 of 2 queries return data");
+    }
+
+    #[test]
+    fn panels_about_a_component_that_is_missing_are_not_proven() {
+        let own = "rate(loki_lines_total{job=\"loki\"}[1m]) or 0 * up{job=\"loki\"}";
+        let mut fixture = stack(own, &[matrix(&[])], &[]);
+        fixture.without("loki", "no program");
+        let (sheet, outcome) = run(&fixture);
+        assert!(matches!(outcome, Outcome::NotProven { .. }), "{outcome:?}");
+        assert_eq!(sheet.facts["unproven"], 1);
+        for expression in ["loki_lines_total{job=\"loki\"} + up", "up{job=\"app\"}", "vector(1)"] {
+            let mut fixture = stack(expression, &[matrix(&["1"])], &[]);
+            fixture.without("loki", "no program");
+            assert_eq!(run(&fixture).1, Outcome::Proven, "{expression}");
+        }
     }
 
     #[test]

@@ -30,19 +30,17 @@ impl<'a> Presence<'a> {
         Ok(None)
     }
 
-    /// Why an expression can only show the number that it falls back to, if so.
-    pub fn default(&self, expression: &str) -> Result<Option<String>> {
-        if !expression.contains("vector(") {
+    /// The first alternative that an expression names and that is not there, which another one hides.
+    pub fn hidden(&self, expression: &str) -> Result<Option<String>> {
+        if !expression.split_whitespace().any(|word| word == "or") {
             return Ok(None);
         }
-        let mut reason: Option<String> = None;
         for selector in selectors(expression) {
-            if self.has(&selector)? {
-                return Ok(None);
+            if !self.has(&selector)? {
+                return Ok(Some(selector.text()));
             }
-            reason.get_or_insert_with(|| selector.text());
         }
-        Ok(reason.map(|absent| format!("its default, for there is no `{absent}` yet")))
+        Ok(None)
     }
 
     fn has(&self, selector: &Selector) -> Result<bool> {

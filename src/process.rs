@@ -208,6 +208,17 @@ mod tests {
         }
     }
 
+    /// Looks until there is an answer, but not for ever.
+    fn await_some<T>(look: impl Fn() -> Option<T>) -> T {
+        for _ in 0..1000 {
+            if let Some(found) = look() {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not happen within 10 s");
+    }
+
     #[test]
     fn odd_names_do_not_shift_the_fields() {
         for name in ["cat", "tmux: server", "a) R 1 (b", "(sd-pam)", "", ")", "ä b"] {
@@ -246,10 +257,8 @@ mod tests {
         assert!(children_of(std::process::id()).contains(&pid));
         assert!(descendants(&[std::process::id()]).contains(&pid));
         assert_eq!(signal(identity, Signal::TERM).unwrap(), Delivery::Sent);
-        while Identity::of(pid).is_some() {
-            std::thread::yield_now();
-        }
-        assert_eq!(state(pid), Some('Z'));
+        await_some(|| state(pid).filter(|state| *state == 'Z'));
+        assert_eq!(Identity::of(pid), None);
         assert!(!identity.is_alive(), "it ended and was not waited for");
         assert!(!descendants(&[pid]).contains(&pid));
         sleeper.0.wait().unwrap();
@@ -272,13 +281,7 @@ mod tests {
         let pid = sleeper.0.id();
         // While the program is being loaded there are no arguments, or still those of this process.
         let own = command_line(std::process::id()).unwrap();
-        let seen = loop {
-            let seen = command_line(pid).unwrap();
-            if !seen.is_empty() && seen != own {
-                break seen;
-            }
-            std::thread::yield_now();
-        };
+        let seen = await_some(|| command_line(pid).filter(|seen| !seen.is_empty() && *seen != own));
         assert_eq!(seen, ["sleep (1) Z 9", "60"]);
         assert_eq!(name(pid).as_deref(), Some("sleep"));
         assert_eq!(command_line(0), None);

@@ -15,3 +15,4 @@ pub mod resolve;
 pub mod secret;
 pub mod topology;
 pub mod verify;
+pub mod workdir;

@@ -111,15 +111,28 @@ pub struct Service {
     /// What makes it take up changed files.
     pub reload: Reload,
     /// What makes it reopen its own log files after they were renamed.
-    pub reopen: Option<Signal>,
+    pub reopen: Reopen,
     /// Log files it writes itself, below the stack's log folder.
     pub logs: &'static [&'static str],
     /// A tool beside the program, and arguments, that check its files before they are used.
     pub check: Option<(&'static str, &'static [&'static str])>,
 }
 
+/// What makes a component reopen its own log files after they were renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reopen {
+    /// Nothing: its files are copied and cut instead.
+    Never,
+    /// It notices by itself.
+    Itself,
+    /// A signal.
+    Signal(Signal),
+}
+
 /// What makes a component take up changed files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reload {
     /// A signal.
     Signal(Signal),

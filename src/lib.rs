@@ -13,6 +13,7 @@ pub mod render;
 pub mod report;
 pub mod resolve;
 pub mod secret;
+pub mod supervisor;
 pub mod topology;
 pub mod verify;
 pub mod workdir;

@@ -103,6 +103,18 @@ pub fn descendants(roots: &[u32]) -> BTreeSet<u32> {
     below(roots, &parents())
 }
 
+/// The running processes of the group that `leader` made, itself among them; none if its number has a new owner.
+pub fn group_of(leader: &Identity) -> Vec<Identity> {
+    pids()
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .filter(|(pid, stat)| {
+            stat.runs() && stat.group == leader.pid && stat.start >= leader.start && *pid != 0
+        })
+        .filter(|(pid, stat)| *pid != leader.pid || stat.start == leader.start)
+        .map(|(pid, stat)| Identity { pid, start: stat.start })
+        .collect()
+}
+
 /// Tells this start of the machine from any other.
 pub fn boot_id() -> Option<String> {
     line_of("/proc/sys/kernel/random/boot_id")
@@ -119,6 +131,7 @@ struct Stat {
     name: String,
     state: char,
     parent: u32,
+    group: u32,
     start: u64,
 }
 
@@ -132,6 +145,7 @@ impl Stat {
             name: name.to_owned(),
             state: fields.first()?.chars().next()?,
             parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
             start: fields.get(19)?.parse().ok()?,
         })
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::component::{Reload, Signal};
+use crate::component::{Reload, Reopen};
 use crate::process::Identity;
 
 pub mod child;
@@ -43,7 +43,7 @@ pub struct Spec {
     /// What makes it take up changed files.
     pub reload: Reload,
     /// What makes it reopen its own log files.
-    pub reopen: Option<Signal>,
+    pub reopen: Reopen,
     /// Log files that it writes itself.
     pub logs: Vec<PathBuf>,
     /// Where its standard output and error go.

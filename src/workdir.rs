@@ -32,7 +32,9 @@ pub fn create(layout: &Layout) -> Result<()> {
 
 /// Makes a folder and those above it.
 pub fn make_folder(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("cannot make folder `{}`", path.display())).map_err(way_out)
+    fs::create_dir_all(path)
+        .with_context(|| format!("cannot make folder `{}`", path.display()))
+        .map_err(way_out)
 }
 
 /// Makes a folder that only its owner may enter.

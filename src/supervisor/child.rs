@@ -72,14 +72,14 @@ pub fn signal(leader: &Identity, signal: Signal) {
         Signal::Usr1 => rustix::process::Signal::USR1,
     };
     // A process that is gone needs no signal; the next look finds it dead.
-    let _ = process::signal(leader, signal);
+    let _ = process::signal(*leader, signal);
 }
 
 /// Asks services to stop, all at once, and kills what has not gone when the grace is over.
 pub fn stop(run: &Path, names: &[String]) {
     for name in names {
         if let Some(leader) = recorded(run, name) {
-            let _ = process::signal(&leader, rustix::process::Signal::TERM);
+            let _ = process::signal(leader, rustix::process::Signal::TERM);
         }
     }
     let deadline = Instant::now() + GRACE;
@@ -99,7 +99,7 @@ pub fn kill(run: &Path, name: &str) {
             break;
         }
         for member in members {
-            let _ = process::signal(&member, rustix::process::Signal::KILL);
+            let _ = process::signal(member, rustix::process::Signal::KILL);
         }
         thread::sleep(Duration::from_millis(20));
     }

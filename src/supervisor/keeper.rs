@@ -16,7 +16,7 @@ use rustix::fs::FlockOperation;
 use super::health::Probe;
 use super::rotate::{self, Way};
 use super::{Desired, Observed, Paths, Spec, State, Status, child, hash_files};
-use crate::component::Reload;
+use crate::component::{Reload, Reopen};
 use crate::http::Http;
 use crate::process::Identity;
 use crate::workdir;
@@ -44,7 +44,10 @@ pub fn keep(run: &Path, http: &Arc<dyn Http>, stopped: &AtomicBool) -> Result<()
     loop {
         let desired = keeper.read_desired();
         let gone = !run.exists();
-        if stopped.load(Ordering::Relaxed) || desired.as_ref().is_some_and(|desired| desired.stop) || gone {
+        if stopped.load(Ordering::Relaxed)
+            || desired.as_ref().is_some_and(|desired| desired.stop)
+            || gone
+        {
             keeper.stop_all();
             return Ok(());
         }
@@ -84,7 +87,8 @@ impl Keeper {
         Ok(Self {
             run: run.to_owned(),
             http: Arc::clone(http),
-            supervisor: Identity::of(std::process::id()).context("cannot read `/proc/self/stat`")?,
+            supervisor: Identity::of(std::process::id())
+                .context("cannot read `/proc/self/stat`")?,
             generation: 0,
             read: None,
             services: BTreeMap::new(),
@@ -137,7 +141,8 @@ impl Keeper {
 
     fn tell(&mut self) {
         let services = self.services.values().map(|service| service.status.clone()).collect();
-        let observed = Observed { supervisor: self.supervisor, generation: self.generation, services };
+        let observed =
+            Observed { supervisor: self.supervisor, generation: self.generation, services };
         // On a full disk the file stays old and is tried again at the next look.
         if self.told.as_ref() != Some(&observed)
             && workdir::write_json(&Paths(&self.run).observed(), &observed).is_ok()
@@ -159,7 +164,8 @@ impl Keeper {
 impl Service {
     /// Takes over a service: one that a former supervisor left running goes on.
     fn adopt(run: &Path, spec: Spec, told: Option<&Observed>) -> Self {
-        let before = told.and_then(|told| told.services.iter().find(|status| status.name == spec.name));
+        let before =
+            told.and_then(|told| told.services.iter().find(|status| status.name == spec.name));
         let running = child::recorded(run, &spec.name);
         let fits = running.is_some() && before.is_some_and(|before| before.spec == spec.identity());
         if !fits {
@@ -275,10 +281,13 @@ impl Service {
             (_, Some(_), State::Healthy | State::Unhealthy) => State::Unhealthy,
             (_, _, before) => before,
         };
-        if self.status.state == State::Unhealthy && seen.failing.is_some_and(|since| since.elapsed() > HUNG) {
+        if self.status.state == State::Unhealthy
+            && seen.failing.is_some_and(|since| since.elapsed() > HUNG)
+        {
             child::stop(run, std::slice::from_ref(&self.spec.name));
             self.reap();
-            self.status.last_exit = Some(format!("gave no healthy answer for {} s", HUNG.as_secs()));
+            self.status.last_exit =
+                Some(format!("gave no healthy answer for {} s", HUNG.as_secs()));
             self.postpone();
         }
     }
@@ -290,14 +299,16 @@ impl Service {
     }
 
     fn rotate(&self) {
-        let own = if self.spec.reopen.is_some() { Way::Rename } else { Way::Cut };
+        let own = if self.spec.reopen == Reopen::Never { Way::Cut } else { Way::Rename };
         let rotated = self
             .spec
             .logs
             .iter()
             .filter(|log| rotate::rotate(log, rotate::LIMIT, own).unwrap_or(false))
             .count();
-        if let (true, Some(signal), Some(leader)) = (rotated > 0, self.spec.reopen, self.status.process) {
+        if let (true, Reopen::Signal(signal), Some(leader)) =
+            (rotated > 0, self.spec.reopen, self.status.process)
+        {
             child::signal(&leader, signal);
         }
         // A log that cannot be rotated, on a full disk say, is tried again at the next look.

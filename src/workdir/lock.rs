@@ -46,7 +46,7 @@ impl Holder {
         Ok(Self {
             process,
             host: process::hostname(),
-            boot: process::boot_id(),
+            boot: process::boot_id().unwrap_or_default(),
             since: now,
             heartbeat: now,
             command: command.to_owned(),
@@ -56,7 +56,7 @@ impl Holder {
     /// Whether the holder is known to be gone: at once on this host, after the lease elsewhere.
     pub fn is_dead(&self) -> bool {
         if self.host == process::hostname() {
-            return self.boot != process::boot_id() || !self.process.is_alive();
+            return self.boot != process::boot_id().unwrap_or_default() || !self.process.is_alive();
         }
         Timestamp::now().as_second() - self.heartbeat.as_second() > EXPIRY
     }
@@ -81,7 +81,9 @@ pub fn take(path: &Path, command: &str, wait: Duration) -> Result<(Lock, Option<
         let holder = Holder::this(command)?;
         match try_take(path, &holder)? {
             Attempt::Taken { broken } => return Ok((Lock::beat(path, holder), broken)),
-            Attempt::Held(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(200)),
+            Attempt::Held(_) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(200))
+            }
             Attempt::Held(other) => return Err(held(&other)),
         }
     }
@@ -118,7 +120,10 @@ fn try_take(path: &Path, holder: &Holder) -> Result<Attempt> {
 fn held(other: &Holder) -> anyhow::Error {
     let message = format!(
         "the stack is locked by `{}` (pid {} on `{}`, since {})",
-        other.command, other.process.pid, other.host, other.since.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        other.command,
+        other.process.pid,
+        other.host,
+        other.since.strftime("%Y-%m-%d %H:%M:%S UTC"),
     );
     let hint = "wait for it with `--lock-wait 5m`, or type `monstack lock break` if you know that it is dead";
     hinted(failure(Exit::LOCKED, message), hint)
@@ -127,7 +132,8 @@ fn held(other: &Holder) -> anyhow::Error {
 /// Held for the moment in which the lock file is looked at and changed; the kernel frees it with the process.
 fn guard(path: &Path) -> Result<File> {
     let file = append(&path.with_extension("guard"), PLAIN)?;
-    rustix::fs::flock(&file, FlockOperation::LockExclusive).context("cannot lock the lock's guard")?;
+    rustix::fs::flock(&file, FlockOperation::LockExclusive)
+        .context("cannot lock the lock's guard")?;
     Ok(file)
 }
 

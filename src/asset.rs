@@ -35,6 +35,11 @@ impl<'a> Assets<'a> {
         Templates::get(path).or_else(|| App::get(path)).map(|file| file.data)
     }
 
+    /// Whether the user's file stands in front of the one at `path`.
+    pub fn is_shadowed(&self, path: &str) -> bool {
+        self.shadow_of(path).is_some()
+    }
+
     /// The user's file that stands in front of the one at `path`; an app of one's own is named in the stack file instead.
     pub fn shadow_of(&self, path: &str) -> Option<Vec<u8>> {
         if path.starts_with("templates/") { (self.shadow)(path) } else { None }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Duration as Span;
+use crate::verify::Part;
 
 /// Stand up, prove, load and remove a complete monitoring stack
 #[derive(Debug, Parser)]
@@ -150,9 +151,9 @@ pub struct LockWait {
 
 #[derive(Args, Debug)]
 pub struct Verify {
-    /// Only these parts: metrics, logs, alerts, panels, network
-    #[arg(long, value_delimiter = ',', value_name = "PARTS")]
-    pub only: Vec<String>,
+    /// Only these parts, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS")]
+    pub only: Vec<Part>,
     /// Treat a part that cannot be proven as a failure (exit code 10)
     #[arg(long, env = "MONSTACK_STRICT")]
     pub strict: bool,

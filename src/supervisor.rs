@@ -32,7 +32,9 @@ pub struct Spec {
     pub args: Vec<String>,
     /// Its environment, beside `PATH`, `HOME`, `LANG` and `TZ`.
     pub env: Vec<(String, String)>,
-    /// Folders that must exist before it starts; it runs in the first.
+    /// The folder it works in.
+    pub dir: PathBuf,
+    /// Folders that must exist before it starts.
     pub folders: Vec<PathBuf>,
     /// Its configuration.
     pub files: Vec<PathBuf>,
@@ -53,7 +55,7 @@ pub struct Spec {
 impl Spec {
     /// Hash of all that can only be changed by starting anew.
     pub fn identity(&self) -> String {
-        let essence = (&self.program, &self.args, &self.env, &self.folders);
+        let essence = (&self.program, &self.args, &self.env, &self.dir, &self.folders);
         let json = serde_json::to_vec(&essence).unwrap_or_default();
         hex(&Sha256::digest(json))
     }

@@ -237,7 +237,7 @@ fn user(directory: &Path, file: Option<&Path>) -> Result<User> {
     };
     Ok(User {
         base,
-        cache: resolve::default_cache(&home),
+        cache: resolve::default_cache()?,
         slots: state.join("monstack/slots"),
         lock,
         path: std::env::var_os("PATH").unwrap_or_default(),

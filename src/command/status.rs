@@ -148,18 +148,18 @@ fn text(facts: &Facts) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "  {:14} {:11} {:11} {:9} {:>7} {:>8} {:>8}  URL",
+        "  {:14} {:11} {:11} {:15} {:>7} {:>8} {:>8}  URL",
         "COMPONENT", "STATE", "VERSION", "FROM", "PID", "SINCE", "RESTARTS"
     );
     let now = Timestamp::now().as_second();
     for component in &facts.components {
         let _ = writeln!(
             out,
-            "  {:14} {:11} {:11} {:9} {:>7} {:>8} {:>8}  {}",
+            "  {:14} {:11} {:11} {:15} {:>7} {:>8} {:>8}  {}",
             component.name,
             component.state,
             component.version.as_deref().unwrap_or("-"),
-            component.origin.map_or("-", Origin::word),
+            component.origin.map_or("-".to_owned(), |origin| origin.to_string()),
             component.pid.map_or("-".to_owned(), |pid| pid.to_string()),
             component.since.map_or("-".to_owned(), |since| age(now - since.as_second())),
             component.restarts,

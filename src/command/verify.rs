@@ -6,16 +6,15 @@ use jiff::Timestamp;
 use super::Answer;
 use super::session::Session;
 use crate::cli::{Global, Verify};
-use crate::error::{Note, failure, hinted};
+use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::phase::record::Proof;
 use crate::phase::{Options, prove, start};
 use crate::supervisor::client;
-use crate::verify::{Overall, Part};
+use crate::verify::Overall;
 
 /// Proves the signals of a running stack.
 pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
-    let parts = Part::parse(&args.only).exit(Exit::USAGE)?;
     let (session, _) = Session::open_existing(global)?;
     if !client::is_running(&session.layout.run()) {
         let error = failure(Exit::UNHEALTHY, format!("stack `{}` does not run", session.stack.name));
@@ -25,7 +24,7 @@ pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
     session.watch_signals()?;
     let report = session.journal("verify")?;
     session.with_context((&report, &session.runner), Options::default(), |cx| {
-        let verdict = prove::prove(cx, &parts)?;
+        let verdict = prove::prove(cx, &args.only)?;
         if args.only.is_empty() {
             let hash = start::fingerprint_now(cx)?;
             let layout = cx.layout.clone();

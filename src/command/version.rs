@@ -8,14 +8,13 @@ use serde_json::json;
 use super::Answer;
 use crate::component::CATALOGUE;
 use crate::exit::Exit;
-use crate::resolve;
 
 /// Prints the versions of monstack and of the components it pins.
 pub fn run() -> Result<Answer> {
     let version = env!("CARGO_PKG_VERSION");
     let pinned: serde_json::Map<String, serde_json::Value> = CATALOGUE
         .iter()
-        .filter_map(|component| Some((component.name.to_owned(), resolve::version(component)?.into())))
+        .filter_map(|component| Some((component.name.to_owned(), component.release()?.into())))
         .collect();
     let mut text = format!("monstack {version}\n\npinned releases:\n");
     for (name, version) in &pinned {

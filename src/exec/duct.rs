@@ -116,7 +116,7 @@ impl Duct {
 
 fn expression(cmd: &Cmd) -> duct::Expression {
     let mut expression =
-        duct::cmd(&cmd.program, &cmd.args).stdin_null().stderr_capture().unchecked();
+        duct::cmd(cmd.program.as_os_str(), &cmd.args).stdin_null().stderr_capture().unchecked();
     if let Some(dir) = &cmd.dir {
         expression = expression.dir(dir);
     }

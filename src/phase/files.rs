@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use similar::TextDiff;
 
+use super::programs::library_path;
 use super::{Change, Context, Phase};
 use crate::error::Note;
 use crate::exec::Cmd;
@@ -154,10 +155,11 @@ fn check(cx: &Context<'_>, topology: &Topology, input: &Input) -> Result<()> {
         let Some(found) = record.programs.get(component.name) else { continue };
         let spec = render::service_spec(topology, &cx.layout, input, &service)?;
         let Some((tool, args)) = spec.check else { continue };
-        let Some(program) = found.tool(&tool) else { continue };
+        let Some(program) = found.tools.get(&tool) else { continue };
         workdir::make_folder(&cx.layout.data(component.name))?;
         workdir::make_folder(&cx.layout.logs())?;
-        let cmd = found.libraries_into(Cmd::read(program).args(args));
+        let mut cmd = Cmd::read(program).args(args);
+        cmd.env.extend(library_path(found));
         cx.runner
             .run(&cmd, &mut |_| {})
             .with_context(|| format!("the files of `{}` are refused by `{tool}`", component.name))

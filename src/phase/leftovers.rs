@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Change, Context, Phase, seat};
+use super::{Change, Context, Phase, seat, start};
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::process;
@@ -94,11 +94,14 @@ fn ports(record: &super::Record) -> Vec<String> {
         .collect()
 }
 
-/// Processes that work in the stack's data folder, as every service does.
+/// Processes that work in the stack's data folder or carry its name in their environment, as every service does.
 fn processes(root: &Path) -> Vec<String> {
     process::all()
         .into_iter()
-        .filter(|pid| process::folder(*pid).is_some_and(|folder| folder.starts_with(root.join("data"))))
+        .filter(|pid| {
+            process::folder(*pid).is_some_and(|folder| folder.starts_with(root.join("data")))
+                || process::variable(*pid, start::STACK_VARIABLE).is_some_and(|stack| Path::new(&stack) == root)
+        })
         .map(|pid| format!("process {pid} (`{}`)", process::name(pid).unwrap_or_default()))
         .collect()
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::{Change, Context, Phase};
-use crate::config::SecretRef;
+use crate::config::model::SecretRef;
 use crate::error::{Note, failure, hinted};
 use crate::exit::Exit;
 use crate::report::Event;

@@ -9,10 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::{Change, Context, Phase};
 use crate::component::{CATALOGUE, Component, Supply};
+use crate::config::model::ComponentSettings;
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::report::Event;
-use crate::resolve::{self, Found, Sources};
+use crate::resolve::{self, Found, Pinning, Platform, Sources};
 
 /// Finds programs, or sees that those of the last run are still there.
 pub struct FindPrograms;
@@ -65,7 +66,7 @@ impl Phase for FindPrograms {
 /// Hash of all that decides which programs are used.
 fn inputs(cx: &Context<'_>) -> String {
     let requirements = cx.assets.get("app/requirements.txt").unwrap_or_default();
-    let pinned: Vec<_> = CATALOGUE.iter().map(|component| (component.name, resolve::version(component))).collect();
+    let pinned: Vec<_> = CATALOGUE.iter().map(|component| (component.name, component.release())).collect();
     let optional: Vec<PathBuf> = CATALOGUE
         .iter()
         .filter(|component| !component.required)
@@ -103,24 +104,35 @@ fn is_settled(cx: &Context<'_>, hash: &str) -> bool {
         && record.programs.values().all(resolve::still_there)
 }
 
+/// The components' settings, with relative paths made absolute.
+fn settings(cx: &Context<'_>) -> BTreeMap<String, ComponentSettings> {
+    let mut settings = cx.stack.components.clone();
+    for path in settings.values_mut().filter_map(|settings| settings.path.as_mut()) {
+        *path = cx.user.base.join(&path);
+    }
+    settings
+}
+
 type Finding = (BTreeMap<String, Found>, BTreeMap<String, String>);
 
 fn find(cx: &Context<'_>) -> Result<Finding> {
     let requirements = cx.assets.get("app/requirements.txt").unwrap_or_default();
+    let settings = settings(cx);
     let sources = Sources {
         runner: cx.runner,
         http: cx.http,
         report: cx.report,
-        settings: &cx.stack.components,
-        base: cx.user.base.clone(),
+        settings: &settings,
         cache: cx.user.cache.clone(),
         lock: cx.user.lock.clone(),
         path: cx.user.path.clone(),
-        siblings: cx.user.siblings.clone(),
+        sibling_dir: cx.user.siblings.clone(),
         mirror: None,
-        require_pinned: cx.options.require_pinned,
+        pinning: if cx.options.require_pinned { Pinning::Required } else { Pinning::FirstUse },
         requirements: requirements.into_owned(),
-        parallel: cx.options.jobs,
+        platform: Platform::here(),
+        parallel: usize::from(cx.options.jobs),
+        interrupted: cx.interrupted,
     };
     let components: Vec<&'static Component> = CATALOGUE.iter().collect();
     let mut found = BTreeMap::new();
@@ -145,4 +157,10 @@ fn find(cx: &Context<'_>) -> Result<Finding> {
     }
     let error = failure(Exit::STEP, fatal.join("\n"));
     Err(hinted(error, "give the path of a program with `--set components.NAME.path=/path/to/program`, or put it on PATH"))
+}
+
+/// Where a program that was unpacked without being installed finds its libraries, as an environment variable.
+pub fn library_path(found: &Found) -> Option<(String, String)> {
+    let folders = std::env::join_paths(&found.libraries).ok()?;
+    (!found.libraries.is_empty()).then(|| ("LD_LIBRARY_PATH".to_owned(), folders.to_string_lossy().into_owned()))
 }

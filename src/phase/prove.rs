@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::process::{self, Listener};
 use crate::report::Event;
 use crate::supervisor::{child, client};
-use crate::verify::{self, Channels, Part, Subject, Verdict};
+use crate::verify::{self, Channels, Overall, Part, Subject, Verdict};
 use crate::workdir;
 
 /// Proves the signals of the stack.
@@ -31,8 +31,8 @@ impl Phase for Prove {
             cx.state.proof = Some(proof);
             return Ok(Change::None);
         }
-        let verdict = prove(cx, Part::ALL)?;
-        let failed = verdict.failure();
+        let verdict = prove(cx, &[])?;
+        let failed = failure_of(&verdict);
         let proof = Proof { at: Timestamp::now(), hash: cx.state.hash.clone(), verdict };
         let layout = cx.layout.clone();
         let record = cx.state.record_for(&cx.stack);
@@ -59,11 +59,22 @@ impl Phase for Prove {
 /// The last proof, where it passed and still speaks of the very same stack.
 fn standing(cx: &Context<'_>) -> Option<Proof> {
     let proof = cx.state.record.as_ref()?.proven.clone()?;
-    let same = !cx.changed() && proof.hash == cx.state.hash && proof.verdict.failure().is_none();
+    let same = !cx.changed() && proof.hash == cx.state.hash && proof.verdict.result != Overall::Failed;
     same.then_some(proof)
 }
 
-/// Proves `parts` of the running stack.
+/// What failed, in words.
+fn failure_of(verdict: &Verdict) -> Option<String> {
+    if verdict.result != Overall::Failed {
+        return None;
+    }
+    let mut text = "the stack runs but could not be proven\n".to_owned();
+    // Writing to a string cannot fail.
+    let _ = verdict.text(&mut text);
+    Some(text.trim_end().replace('\n', "\n  "))
+}
+
+/// Proves `parts` of the running stack, all of it if there are none.
 pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
     let record = cx.state.record.as_ref().context("nothing is known of the stack yet")?;
     let topology = record.topology();
@@ -71,6 +82,7 @@ pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
     let interval = settings.components.get("prometheus").and_then(|settings| settings.scrape_interval);
     let interval = interval.map_or(Duration::from_secs(15), Into::into);
     let password = workdir::read(&cx.layout.secrets().join("grafana_admin_password"))?;
+    let password = password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let subject = Subject {
         topology: &topology,
         layout: &cx.layout,
@@ -78,10 +90,10 @@ pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
         report: cx.report,
         listeners: own_listeners(cx)?,
         dashboards: dashboards(cx)?,
-        grafana_password: password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned().into()),
+        grafana_password: password.as_deref(),
         interval,
         interrupted: cx.interrupted,
-        channels: Channels::Quiet,
+        channels: Channels::Excluded,
     };
     verify::verify(&subject, parts)
 }

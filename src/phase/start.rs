@@ -7,16 +7,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use super::programs::library_path;
 use super::{Change, Context, Phase, files};
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::render::{self, Rendered};
 use crate::report::Event;
+use crate::resolve::{Found, Origin};
 use crate::supervisor::{Observed, Spec, State, Status, client, hash_contents};
 
 /// Starts services.
 pub struct StartServices;
 
+/// Names the stack in the environment of each of its services.
+pub const STACK_VARIABLE: &str = "MONSTACK_STACK_FOLDER";
 /// How long all services together may take until they answer.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// A service that ended this often while it was waited for will not come.
@@ -67,14 +71,14 @@ pub fn specs(cx: &Context<'_>) -> Result<Vec<Spec>> {
             let program = found.map_or_else(|| PathBuf::from(component.programs[0].name), |found| found.program.clone());
             let own = own_files(&rendered, name);
             let mut env = command.env;
-            if let Some(libraries) = found.and_then(|found| found.library_path()) {
-                env.push(("LD_LIBRARY_PATH".to_owned(), libraries));
-            }
+            env.push((STACK_VARIABLE.to_owned(), cx.layout.root().display().to_string()));
+            env.extend(found.and_then(library_path));
             Ok(Spec {
                 name: name.to_owned(),
                 program,
                 args: command.args,
                 env,
+                dir: dir(cx, name, found),
                 folders: folders(cx, name),
                 files: own.iter().map(|file| file.path.clone()).collect(),
                 files_hash: hash_contents(own.iter().map(|file| (file.path.as_path(), &file.contents))),
@@ -90,6 +94,14 @@ pub fn specs(cx: &Context<'_>) -> Result<Vec<Spec>> {
 
 fn own_files<'a>(rendered: &'a [Rendered], component: &str) -> Vec<&'a Rendered> {
     rendered.iter().filter(|file| file.component == component).collect()
+}
+
+/// A program of a package works where the package was unpacked, for that is where it finds its shared files.
+fn dir(cx: &Context<'_>, name: &str, found: Option<&Found>) -> PathBuf {
+    match found {
+        Some(found) if found.origin == Origin::Package => found.home.clone(),
+        _ => cx.layout.data(name),
+    }
 }
 
 /// Folders that a service needs: its data, the textfile folder in it, the logs.

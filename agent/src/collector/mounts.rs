@@ -39,7 +39,7 @@ pub fn read(cx: &Context) -> std::io::Result<Parsed<Mount>> {
     Ok(parse(&text))
 }
 
-/// Reads lines such as `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.
+/// Reads lines such as `28 27 8:17 / /srv ro,noatime shared:3 - xfs /dev/sdb1 rw,attr2`.
 pub fn parse(text: &str) -> Parsed<Mount> {
     lines::each(text, |line| {
         let (place, filesystem) = line.split_once(" - ").ok_or("found no ` - `")?;

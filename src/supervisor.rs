@@ -68,13 +68,16 @@ pub struct Desired {
     pub generation: u64,
     /// The processes.
     pub services: Vec<Spec>,
-    /// Whether the supervisor ends once nothing runs.
-    pub stop: bool,
 }
+
+/// Version of the files that a run and the supervisor exchange.
+pub const FORMAT: u32 = 1;
 
 /// What runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
+    /// Version of this file.
+    pub format: u32,
     /// The supervisor.
     pub supervisor: Identity,
     /// The generation it last read.
@@ -135,6 +138,11 @@ impl Paths<'_> {
     /// Held by the supervisor as long as it lives.
     pub fn lock(&self) -> PathBuf {
         self.0.join("supervisor.lock")
+    }
+
+    /// Pid and start time of the supervisor.
+    pub fn supervisor(&self) -> PathBuf {
+        self.0.join("supervisor.json")
     }
 
     /// The supervisor's own words.

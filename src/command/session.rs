@@ -37,8 +37,6 @@ pub struct Session {
     pub stack: StackFile,
     /// Where the stack's files are.
     pub layout: Layout,
-    /// Name of the stack file, where there is one.
-    pub file: Option<PathBuf>,
     /// Asks servers.
     pub http: Real,
     /// Starts programs.
@@ -89,7 +87,7 @@ impl Session {
     pub fn open(global: &Global) -> Result<Self> {
         let (directory, file, text) = read_stack_file(global)?;
         let stack = load(global, file.as_deref(), text.as_deref())?.stack;
-        Self::with(global, directory, (file, stack))
+        Self::with(global, directory, (file.as_deref(), stack))
     }
 
     /// Opens a stack that was brought up before; a stack file that is broken by now does not stand in the way.
@@ -99,7 +97,7 @@ impl Session {
             Ok(loaded) => loaded.stack,
             Err(error) => only_stack(&directory, global).ok_or(error)?,
         };
-        let mut session = Self::with(global, directory, (file, stack))?;
+        let mut session = Self::with(global, directory, (file.as_deref(), stack))?;
         match phase::recorded(&session.layout)? {
             Some(record) => {
                 session.stack = record.stack.clone();
@@ -112,15 +110,15 @@ impl Session {
         }
     }
 
-    fn with(global: &Global, directory: PathBuf, (file, stack): (Option<PathBuf>, StackFile)) -> Result<Self> {
+    fn with(global: &Global, directory: PathBuf, (file, stack): (Option<&Path>, StackFile)) -> Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
         let terminated = Arc::new(AtomicBool::new(false));
         let layout = Layout::new(directory.join(".monstack").join(&stack.name));
-        let user = user(&directory, file.as_deref())?;
+        let user = user(&directory, file)?;
         let runner = Duct { interrupted: Arc::clone(&interrupted) };
         let http = Real::default();
         let global = global.clone();
-        Ok(Self { stack, layout, file, http, runner, user, directory, global, interrupted, terminated })
+        Ok(Self { stack, layout, http, runner, user, directory, global, interrupted, terminated })
     }
 
     /// From now on the first Ctrl-C stops the run after its current step, and the second at once.

@@ -55,7 +55,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Answer> {
     let topology = record.topology();
     let mut components: Vec<Component> =
         topology.services().map(|service| component(&service, &record, observed.as_ref())).collect();
-    components.extend(topology.missing.iter().map(|(name, reason)| absent(name, reason)));
+    components.extend(topology.missing.keys().map(|name| absent(name, record.missing.get(*name))));
     let state = overall(&components, observed.is_some());
     let facts = Facts {
         stack: record.stack.name.clone(),
@@ -106,7 +106,7 @@ fn component(service: &Service<'_>, record: &Record, observed: Option<&Observed>
     }
 }
 
-fn absent(name: &'static str, reason: &str) -> Component {
+fn absent(name: &'static str, reason: Option<&String>) -> Component {
     Component {
         name,
         node: None,
@@ -119,7 +119,7 @@ fn absent(name: &'static str, reason: &str) -> Component {
         restarts: 0,
         last_exit: None,
         url: None,
-        reason: Some(reason.to_owned()),
+        reason: reason.cloned(),
     }
 }
 

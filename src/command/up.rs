@@ -135,8 +135,8 @@ fn text(facts: &Facts) -> String {
     if !facts.changed {
         let _ = writeln!(out, "nothing changed{}", proven_before(facts));
     }
-    for missing in &facts.missing {
-        let _ = writeln!(out, "\n  {}: {}", missing.component, missing.reason.replace('\n', "\n    "));
+    if !facts.missing.is_empty() {
+        let _ = writeln!(out, "why, and what to do about it: `monstack status`");
     }
     let _ = writeln!(out);
     for page in &facts.pages {

@@ -1,7 +1,7 @@
 //! Proves the stack, unless nothing changed since the last proof.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -14,7 +14,7 @@ use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::process::{self, Listener};
 use crate::report::Event;
-use crate::supervisor::{child, client};
+use crate::supervisor::client;
 use crate::verify::{self, Channels, Overall, Part, Subject, Verdict};
 use crate::workdir;
 
@@ -89,7 +89,7 @@ pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
         http: cx.http,
         report: cx.report,
         listeners: own_listeners(cx)?,
-        dashboards: dashboards(cx)?,
+        dashboards: dashboards(cx),
         grafana_password: password.as_deref(),
         interval,
         interrupted: cx.interrupted,
@@ -101,23 +101,18 @@ pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
 /// Sockets that the stack's own processes listen on.
 fn own_listeners(cx: &Context<'_>) -> Result<Vec<Listener>> {
     let run = cx.layout.run();
-    let members = client::desired(&run)?.services.into_iter().flat_map(|spec| child::members(&run, &spec.name));
-    let roots: Vec<u32> = members.map(|member| member.pid).collect();
+    let roots: Vec<u32> = client::members(&run).iter().map(|member| member.pid).collect();
     let processes: BTreeSet<u32> = process::descendants(&roots);
     process::listeners_of(&processes)
 }
 
-/// Names and contents of the dashboards that Grafana is given.
-fn dashboards(cx: &Context<'_>) -> Result<Vec<(String, Vec<u8>)>> {
-    let folder = cx.layout.rendered("grafana", "grafana").join("dashboards");
-    let Ok(entries) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
-    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.sort();
-    paths
-        .into_iter()
-        .map(|path| {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            Ok((name, workdir::read(&path)?.unwrap_or_default()))
-        })
-        .collect()
+/// Names and contents of the dashboards, which are proven even where no Grafana shows them.
+fn dashboards(cx: &Context<'_>) -> Vec<(String, Vec<u8>)> {
+    let paths = cx.assets.list("templates/grafana/dashboards/");
+    let dashboard = |path: String| Some((stem(&path), cx.assets.get(&path)?.into_owned()));
+    paths.into_iter().filter_map(dashboard).collect()
+}
+
+fn stem(path: &str) -> String {
+    Path::new(path).file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -84,7 +84,7 @@ impl Record {
         let mut topology = Topology::new(self.stack.clone(), self.seat.unwrap_or_default());
         for (name, reason) in &self.missing {
             if let Some(component) = Component::named(name) {
-                topology.missing.insert(component.name, reason.clone());
+                topology.missing.insert(component.name, short(reason).to_owned());
             }
         }
         topology
@@ -94,6 +94,11 @@ impl Record {
     pub fn save(&self, layout: &Layout) -> Result<()> {
         workdir::write_json(&layout.stack(), self).map(|_| ())
     }
+}
+
+/// The first line of a reason; the sources that were tried stand below it.
+pub fn short(reason: &str) -> &str {
+    reason.lines().next().unwrap_or_default().trim_end_matches(':')
 }
 
 impl State {

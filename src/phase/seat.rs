@@ -13,7 +13,7 @@ use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::process::{self, Listener};
 use crate::report::Event;
-use crate::supervisor::{child, client};
+use crate::supervisor::client;
 use crate::topology::{Seat, Topology};
 use crate::workdir;
 
@@ -85,9 +85,8 @@ fn refuse_busy(cx: &Context<'_>, seat: Seat) -> Result<()> {
 
 /// Pids of the stack's own services.
 fn own_processes(run: &Path) -> Vec<u32> {
-    let desired = client::desired(run).unwrap_or_default();
-    let members = desired.services.iter().flat_map(|spec| child::members(run, &spec.name));
-    members.map(|member| member.pid).collect()
+    let leaders: Vec<u32> = client::members(run).iter().map(|member| member.pid).collect();
+    process::descendants(&leaders).into_iter().collect()
 }
 
 fn choose(cx: &Context<'_>) -> Result<Seat> {

@@ -18,22 +18,22 @@ impl Phase for StopServices {
 
     fn run(&self, cx: &mut Context<'_>) -> Result<Change> {
         let run = cx.layout.run();
-        let running = client::desired(&run)?.services;
+        let running = client::service_names(&run);
         let left = client::stop(&run)?;
         if !left.is_empty() {
             let error = failure(Exit::LEFTOVERS, format!("{} did not stop", left.join(", ")));
             return Err(hinted(error, "run `monstack down` again; `monstack status` names the processes"));
         }
-        for spec in &running {
-            cx.report.event(Event::step(&spec.name, "stopped"));
+        for name in &running {
+            cx.report.event(Event::step(name, "stopped"));
         }
         Ok(Change::from(!running.is_empty()))
     }
 
     fn dry_run(&self, cx: &mut Context<'_>) -> Result<()> {
-        for spec in client::desired(&cx.layout.run())?.services {
+        for name in client::service_names(&cx.layout.run()) {
             cx.state.would += 1;
-            cx.report.event(Event::would(spec.name, "stop it"));
+            cx.report.event(Event::would(name, "stop it"));
         }
         Ok(())
     }

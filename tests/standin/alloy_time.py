@@ -1,6 +1,7 @@
 """Reads times in the layouts that `stage.timestamp` names."""
 from __future__ import annotations
 
+import decimal
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable
@@ -23,7 +24,7 @@ UNITS = {"Unix": NANO, "UnixMs": 1_000_000, "UnixUs": 1000, "UnixNs": 1}
 def reader(layout: str, zone: Any, section: Section) -> Callable[[str], int | None]:
     """The function that reads a time of this layout, as nanoseconds."""
     if layout in UNITS:
-        return lambda text: round(float(text) * UNITS[layout]) if re.fullmatch(r"[0-9]+\.[0-9]+", text) else \
+        return lambda text: int(decimal.Decimal(text) * UNITS[layout]) if re.fullmatch(r"[0-9]+\.[0-9]+", text) else \
             int(text) * UNITS[layout] if text.isdigit() else None
     plain = re.sub(r"([.,])[09]+(?=Z|-|$|\s)", "", LAYOUTS.get(layout, layout))
     pieces = re.split("(" + "|".join(sorted(map(re.escape, PIECES), key=len, reverse=True)) + ")", plain)

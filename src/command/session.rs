@@ -64,7 +64,8 @@ pub fn read_stack_file(global: &Global) -> Result<(PathBuf, Option<PathBuf>, Opt
             Ok((directory, Some(path), Some(config::decode(bytes, &name)?)))
         }
         (None, Some(path)) => {
-            let error = failure(Exit::USAGE, format!("there is no stack file `{}`", path.display()));
+            let error =
+                failure(Exit::USAGE, format!("there is no stack file `{}`", path.display()));
             Err(hinted(error, "leave `--config` out for the default stack on this machine"))
         }
         (None, None) => Ok((directory, None, None)),
@@ -104,13 +105,21 @@ impl Session {
                 Ok((session, record))
             }
             None => {
-                let message = format!("there is no stack `{}` in `{}`", session.stack.name, session.directory.display());
+                let message = format!(
+                    "there is no stack `{}` in `{}`",
+                    session.stack.name,
+                    session.directory.display()
+                );
                 Err(hinted(failure(Exit::NO_STACK, message), "bring it up with `monstack up`"))
             }
         }
     }
 
-    fn with(global: &Global, directory: PathBuf, (file, stack): (Option<&Path>, StackFile)) -> Result<Self> {
+    fn with(
+        global: &Global,
+        directory: PathBuf,
+        (file, stack): (Option<&Path>, StackFile),
+    ) -> Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
         let terminated = Arc::new(AtomicBool::new(false));
         let layout = Layout::new(directory.join(".monstack").join(&stack.name));
@@ -125,11 +134,16 @@ impl Session {
     pub fn watch_signals(&self) -> Result<()> {
         for (signal, code) in [(SIGINT, Exit::INTERRUPTED), (SIGTERM, Exit::TERMINATED)] {
             let code = i32::from(code.0);
-            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&self.interrupted))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&self.interrupted)))
-                .context("cannot watch for signals")?;
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                code,
+                Arc::clone(&self.interrupted),
+            )
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&self.interrupted)))
+            .context("cannot watch for signals")?;
         }
-        signal_hook::flag::register(SIGTERM, Arc::clone(&self.terminated)).context("cannot watch for signals")?;
+        signal_hook::flag::register(SIGTERM, Arc::clone(&self.terminated))
+            .context("cannot watch for signals")?;
         Ok(())
     }
 
@@ -139,7 +153,10 @@ impl Session {
         let command = format!("monstack {command}");
         let (lock, broken) = lock::take(&path, &command, wait.unwrap_or_default())?;
         if let Some(dead) = broken {
-            let message = format!("lock of `{}` (pid {}), which is dead, was broken", dead.command, dead.process.pid);
+            let message = format!(
+                "lock of `{}` (pid {}), which is dead, was broken",
+                dead.command, dead.process.pid
+            );
             self.display().event(Event::warning("lock", message));
         }
         Ok(lock)
@@ -225,8 +242,10 @@ fn only_stack(directory: &Path, global: &Global) -> Option<StackFile> {
 }
 
 fn user(directory: &Path, file: Option<&Path>) -> Result<User> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| directory.join(".monstack"));
-    let state = std::env::var_os("XDG_STATE_HOME").map_or_else(|| home.join(".local/state"), PathBuf::from);
+    let home =
+        std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| directory.join(".monstack"));
+    let state =
+        std::env::var_os("XDG_STATE_HOME").map_or_else(|| home.join(".local/state"), PathBuf::from);
     let program = std::env::current_exe().context("cannot find monstack's own program")?;
     let base = file.and_then(Path::parent).unwrap_or(directory).to_owned();
     let lock = match file {

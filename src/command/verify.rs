@@ -17,7 +17,8 @@ use crate::verify::Overall;
 pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
     let (session, _) = Session::open_existing(global)?;
     if !client::is_running(&session.layout.run()) {
-        let error = failure(Exit::UNHEALTHY, format!("stack `{}` does not run", session.stack.name));
+        let error =
+            failure(Exit::UNHEALTHY, format!("stack `{}` does not run", session.stack.name));
         return Err(hinted(error, "bring it up with `monstack up`"));
     }
     let _lock = session.lock("verify", args.wait.lock_wait)?;

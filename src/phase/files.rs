@@ -90,8 +90,12 @@ pub fn rendered(cx: &Context<'_>) -> Result<(Topology, Input, Vec<Rendered>)> {
 
 fn input(cx: &Context<'_>, programs: &std::collections::BTreeMap<String, Found>) -> Input {
     let homes = programs.iter().map(|(name, found)| (name.clone(), found.home.clone())).collect();
-    let secrets =
-        cx.state.secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().to_owned())).collect();
+    let secrets = cx
+        .state
+        .secrets
+        .iter()
+        .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
+        .collect();
     Input { secrets, facts: Facts { worker: worker(), homes } }
 }
 
@@ -101,7 +105,8 @@ fn worker() -> Option<(String, String)> {
         return None;
     }
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let group = if groups.lines().any(|line| line.starts_with("nogroup:")) { "nogroup" } else { "nobody" };
+    let group =
+        if groups.lines().any(|line| line.starts_with("nogroup:")) { "nogroup" } else { "nobody" };
     Some(("nobody".to_owned(), group.to_owned()))
 }
 
@@ -109,7 +114,11 @@ fn worker() -> Option<(String, String)> {
 fn keep_secrets(cx: &mut Context<'_>) -> Result<bool> {
     let mut changed = false;
     for (name, secret) in &cx.state.secrets {
-        changed |= workdir::write(&cx.layout.secrets().join(name), secret.expose().as_bytes(), workdir::SECRET)?;
+        changed |= workdir::write(
+            &cx.layout.secrets().join(name),
+            secret.expose().as_bytes(),
+            workdir::SECRET,
+        )?;
     }
     for name in GENERATED {
         let path = cx.layout.secrets().join(name);
@@ -184,7 +193,10 @@ pub fn difference(file: &Rendered) -> Result<Option<String>> {
         return Ok(Some(format!("{head} (contents hidden, for it may hold a secret)")));
     }
     let Some(old) = old else {
-        return Ok(Some(format!("{head} ({} lines)", String::from_utf8_lossy(&file.contents).lines().count())));
+        return Ok(Some(format!(
+            "{head} ({} lines)",
+            String::from_utf8_lossy(&file.contents).lines().count()
+        )));
     };
     let (old, new) = (String::from_utf8_lossy(&old), String::from_utf8_lossy(&file.contents));
     let diff = TextDiff::from_lines(old.as_ref(), new.as_ref());

@@ -43,7 +43,10 @@ impl Phase for Prove {
             None => Ok(Change::Some),
             Some(message) => {
                 let error = failure(Exit::UNHEALTHY, message);
-                Err(hinted(error, "the stack runs; look at it with `monstack status`, prove it again with `monstack verify`"))
+                Err(hinted(
+                    error,
+                    "the stack runs; look at it with `monstack status`, prove it again with `monstack verify`",
+                ))
             }
         }
     }
@@ -59,7 +62,8 @@ impl Phase for Prove {
 /// The last proof, where it passed and still speaks of the very same stack.
 fn standing(cx: &Context<'_>) -> Option<Proof> {
     let proof = cx.state.record.as_ref()?.proven.clone()?;
-    let same = !cx.changed() && proof.hash == cx.state.hash && proof.verdict.result != Overall::Failed;
+    let same =
+        !cx.changed() && proof.hash == cx.state.hash && proof.verdict.result != Overall::Failed;
     same.then_some(proof)
 }
 
@@ -79,7 +83,8 @@ pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
     let record = cx.state.record.as_ref().context("nothing is known of the stack yet")?;
     let topology = record.topology();
     let settings = config::effective(&record.stack);
-    let interval = settings.components.get("prometheus").and_then(|settings| settings.scrape_interval);
+    let interval =
+        settings.components.get("prometheus").and_then(|settings| settings.scrape_interval);
     let interval = interval.map_or(Duration::from_secs(15), Into::into);
     let password = workdir::read(&cx.layout.secrets().join("grafana_admin_password"))?;
     let password = password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

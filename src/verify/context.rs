@@ -125,7 +125,7 @@ impl Context<'_> {
 
     fn absence(&self, name: &str) -> String {
         match self.subject.topology.missing.get(name) {
-            Some(reason) => format!("`{name}` does not run here: {reason}"),
+            Some(reason) => reason.clone(),
             None => format!("`{name}` does not run here"),
         }
     }

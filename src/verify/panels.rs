@@ -11,6 +11,7 @@ use super::request::ask as visit;
 use super::selector::{Selector, label_of, selectors};
 use super::source::{Source, Span, series, streams};
 use super::verdict::Item;
+use crate::component::Component;
 
 /// Labels of log lines that tell them apart by weight: none of a kind is no fault.
 const WEIGHTS: &[&str] = &["level", "detected_level", "status"];
@@ -30,11 +31,11 @@ enum Answer {
 pub fn check(cx: &Context<'_>, sheet: &mut Sheet) -> Result<()> {
     let questions = questions(cx, sheet);
     let (askable, unaskable): (Vec<Question>, Vec<Question>) =
-        questions.into_iter().partition(|question| question.language.gap(cx).is_none());
+        questions.into_iter().partition(|question| gap(cx, question).is_none());
     sheet.fact("queries", askable.len() + unaskable.len());
     sheet.fact("unproven", unaskable.len());
     sheet.items.extend(unaskable.iter().map(|question| {
-        let (reason, hint) = question.language.gap(cx).unwrap_or_default();
+        let (reason, hint) = gap(cx, question).unwrap_or_default();
         Item::not_proven(&question.name, reason, hint)
     }));
     let asked = askable.len();
@@ -50,6 +51,20 @@ pub fn check(cx: &Context<'_>, sheet: &mut Sheet) -> Result<()> {
         sheet.items.push(Item::failed(question.name, reason, WAY_OUT));
     }
     Ok(())
+}
+
+/// What does not run here and would have to answer: the source itself, or the component whose metrics are wanted.
+fn gap(cx: &Context<'_>, question: &Question) -> Option<(String, String)> {
+    question.language.gap(cx).or_else(|| {
+        let wanted =
+            selectors(&question.expression).into_iter().flat_map(|selector| selector.matchers);
+        let jobs: Vec<String> = wanted.filter(|matcher| label_of(matcher) == "job").collect();
+        let missing = cx.subject.topology.missing.keys().find(|name| {
+            let job = Component::named(name).and_then(|component| component.job.as_ref());
+            job.is_some_and(|job| jobs.contains(&format!("job=\"{}\"", job.name)))
+        });
+        missing.and_then(|name| cx.gap(&[name]))
+    })
 }
 
 /// The questions of all dashboards; what cannot be read is written down.

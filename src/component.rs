@@ -217,6 +217,14 @@ impl Component {
         CATALOGUE.iter().find(|component| component.name == name)
     }
 
+    /// The pinned release of its first program, where there is one.
+    pub fn release(&self) -> Option<&'static str> {
+        match &self.programs.first()?.supply {
+            Supply::Native(native) => native.release.as_ref().map(|release| release.version),
+            Supply::Python | Supply::Sibling => None,
+        }
+    }
+
     /// The port of this component with this name.
     pub fn port(&self, name: &str) -> Option<&Port> {
         self.ports.iter().find(|port| port.name == name)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
@@ -101,6 +102,23 @@ pub fn children_of(pid: u32) -> BTreeSet<u32> {
 /// The processes `roots` and all that they started, directly or not.
 pub fn descendants(roots: &[u32]) -> BTreeSet<u32> {
     below(roots, &parents())
+}
+
+/// Numbers of all processes.
+pub fn all() -> Vec<u32> {
+    pids().collect()
+}
+
+/// The folder that a process works in, even if it was removed meanwhile.
+pub fn folder(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/cwd")).ok()
+}
+
+/// A variable of a process's environment as it was started with.
+pub fn variable(pid: u32, name: &str) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut pairs = bytes.split(|byte| *byte == 0).filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
 }
 
 /// The running processes of the group that `leader` made, itself among them; none if its number has a new owner.

@@ -32,7 +32,9 @@ pub struct Spec {
     pub args: Vec<String>,
     /// Its environment, beside `PATH`, `HOME`, `LANG` and `TZ`.
     pub env: Vec<(String, String)>,
-    /// Folders that must exist before it starts; it runs in the first.
+    /// The folder it works in.
+    pub dir: PathBuf,
+    /// Folders that must exist before it starts.
     pub folders: Vec<PathBuf>,
     /// Its configuration.
     pub files: Vec<PathBuf>,
@@ -53,7 +55,7 @@ pub struct Spec {
 impl Spec {
     /// Hash of all that can only be changed by starting anew.
     pub fn identity(&self) -> String {
-        let essence = (&self.program, &self.args, &self.env, &self.folders);
+        let essence = (&self.program, &self.args, &self.env, &self.dir, &self.folders);
         let json = serde_json::to_vec(&essence).unwrap_or_default();
         hex(&Sha256::digest(json))
     }
@@ -66,13 +68,16 @@ pub struct Desired {
     pub generation: u64,
     /// The processes.
     pub services: Vec<Spec>,
-    /// Whether the supervisor ends once nothing runs.
-    pub stop: bool,
 }
+
+/// Version of the files that a run and the supervisor exchange.
+pub const FORMAT: u32 = 1;
 
 /// What runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
+    /// Version of this file.
+    pub format: u32,
     /// The supervisor.
     pub supervisor: Identity,
     /// The generation it last read.
@@ -133,6 +138,11 @@ impl Paths<'_> {
     /// Held by the supervisor as long as it lives.
     pub fn lock(&self) -> PathBuf {
         self.0.join("supervisor.lock")
+    }
+
+    /// Pid and start time of the supervisor.
+    pub fn supervisor(&self) -> PathBuf {
+        self.0.join("supervisor.json")
     }
 
     /// The supervisor's own words.

@@ -39,10 +39,8 @@ pub fn start(run: &Path, spec: &Spec) -> Result<Child> {
         .stdin(Stdio::null())
         .stdout(log.try_clone().context("cannot share the log")?)
         .stderr(log)
+        .current_dir(&spec.dir)
         .process_group(0);
-    if let Some(folder) = spec.folders.first() {
-        command.current_dir(folder);
-    }
     command.spawn().with_context(|| format!("cannot start `{}`", spec.name))
 }
 

@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::FlockOperation;
+use rustix::process::Signal;
 
-use super::{Desired, Observed, Paths, Spec, child};
+use super::{Desired, FORMAT, Observed, Paths, Spec, child};
+use crate::process::{self, Identity};
 use crate::workdir;
 
 /// How long the supervisor may take to start.
@@ -24,7 +26,8 @@ pub fn desired(run: &Path) -> Result<Desired> {
 
 /// What the supervisor saw last, whether it still lives or not.
 pub fn observed(run: &Path) -> Result<Option<Observed>> {
-    workdir::read_json(&Paths(run).observed())
+    let observed: Option<Observed> = workdir::read_json(&Paths(run).observed())?;
+    Ok(observed.filter(|observed| observed.format == FORMAT))
 }
 
 /// Whether a supervisor runs; the kernel knows, for it holds a lock.
@@ -35,21 +38,38 @@ pub fn is_running(run: &Path) -> bool {
 
 /// Tells the supervisor what to run, and starts one if none does; gives the new generation.
 pub fn apply(run: &Path, services: Vec<Spec>) -> Result<u64> {
+    if is_running(run) && observed(run)?.is_none() {
+        // A supervisor of another version of monstack cannot read what is wanted now.
+        stop(run)?;
+    }
     let generation = desired(run)?.generation + 1;
-    workdir::write_json(&Paths(run).desired(), &Desired { generation, services, stop: false })?;
+    workdir::write_json(&Paths(run).desired(), &Desired { generation, services })?;
     ensure(run)?;
     Ok(generation)
 }
 
-/// Starts a supervisor if none runs.
+/// Starts a supervisor if none runs, and waits until it has looked around.
 pub fn ensure(run: &Path) -> Result<()> {
     if is_running(run) {
         return Ok(());
     }
     workdir::make_folder(run)?;
+    workdir::remove(&Paths(run).supervisor())?;
+    let mut child = spawn(run)?;
+    let deadline = Instant::now() + START;
+    while !(is_running(run) && Paths(run).supervisor().exists()) {
+        if Instant::now() > deadline || child.try_wait()?.is_some() {
+            bail!("the supervisor did not start; its last words are in `{}`", Paths(run).log().display());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn spawn(run: &Path) -> Result<Child> {
     let log = workdir::append(&Paths(run).log(), workdir::PLAIN)?;
     let program = std::env::current_exe().context("cannot find monstack's own program")?;
-    let mut child = Command::new(program)
+    Command::new(program)
         .arg("__supervise")
         .arg(run)
         .current_dir("/")
@@ -59,45 +79,34 @@ pub fn ensure(run: &Path) -> Result<()> {
         .stdout(log.try_clone().context("cannot share the log")?)
         .stderr(log)
         .spawn()
-        .context("cannot start the supervisor")?;
-    let deadline = Instant::now() + START;
-    while !is_running(run) {
-        if Instant::now() > deadline || child.try_wait()?.is_some() {
-            bail!(
-                "the supervisor did not start; its last words are in `{}`",
-                Paths(run).log().display()
-            );
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
+        .context("cannot start the supervisor")
 }
 
-/// Stops everything and the supervisor with it; gives the names of services that live on all the same.
+/// Stops the supervisor and everything it keeps; gives the names of services that live on all the same.
 pub fn stop(run: &Path) -> Result<Vec<String>> {
-    let before = desired(run)?;
-    let names: Vec<String> = before.services.iter().map(|spec| spec.name.clone()).collect();
-    if is_running(run) {
-        let generation = before.generation + 1;
-        workdir::write_json(&Paths(run).desired(), &Desired { generation, stop: true, ..before })?;
-        let deadline = Instant::now() + STOP;
-        while is_running(run) && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(20));
+    let deadline = Instant::now() + STOP;
+    while is_running(run) && Instant::now() < deadline {
+        if let Some(supervisor) = workdir::read_json::<Identity>(&Paths(run).supervisor())? {
+            process::signal(supervisor, Signal::TERM).context("cannot stop the supervisor")?;
         }
+        thread::sleep(Duration::from_millis(50));
     }
-    let mut names = names;
-    names.extend(recorded_names(run));
-    names.sort();
-    names.dedup();
+    let names = service_names(run);
     child::stop(run, &names);
     Ok(names.into_iter().filter(|name| child::is_held(run, name)).collect())
 }
 
-/// Names of all services that ever wrote a pid file here and were not cleanly stopped.
-fn recorded_names(run: &Path) -> Vec<String> {
+/// Names of all services that ever took their lock here.
+pub fn service_names(run: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(run) else { return Vec::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|name| name.strip_suffix(".pid").map(str::to_owned))
+        .filter_map(|name| name.strip_suffix(".lock").map(str::to_owned))
+        .filter(|name| name != "supervisor")
         .collect()
+}
+
+/// All living processes of the stack's services.
+pub fn members(run: &Path) -> Vec<Identity> {
+    service_names(run).iter().flat_map(|name| child::members(run, name)).collect()
 }

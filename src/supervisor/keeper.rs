@@ -15,7 +15,7 @@ use rustix::fs::FlockOperation;
 
 use super::health::Probe;
 use super::rotate::{self, Way};
-use super::{Desired, Observed, Paths, Spec, State, Status, child, hash_files};
+use super::{Desired, FORMAT, Observed, Paths, Spec, State, Status, child, hash_files};
 use crate::component::{Reload, Reopen};
 use crate::http::Http;
 use crate::process::Identity;
@@ -41,11 +41,11 @@ pub fn keep(run: &Path, http: &Arc<dyn Http>, stopped: &AtomicBool) -> Result<()
         return Ok(());
     }
     let mut keeper = Keeper::new(run, http)?;
+    workdir::write_json(&paths.supervisor(), &keeper.supervisor)?;
     loop {
         let desired = keeper.read_desired();
         let gone = !run.exists();
         if stopped.load(Ordering::Relaxed)
-            || desired.as_ref().is_some_and(|desired| desired.stop)
             || gone
         {
             keeper.stop_all();
@@ -142,7 +142,7 @@ impl Keeper {
     fn tell(&mut self) {
         let services = self.services.values().map(|service| service.status.clone()).collect();
         let observed =
-            Observed { supervisor: self.supervisor, generation: self.generation, services };
+            Observed { format: FORMAT, supervisor: self.supervisor, generation: self.generation, services };
         // On a full disk the file stays old and is tried again at the next look.
         if self.told.as_ref() != Some(&observed)
             && workdir::write_json(&Paths(&self.run).observed(), &observed).is_ok()

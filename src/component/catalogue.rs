@@ -296,8 +296,18 @@ pub const CATALOGUE: &[Component] = &[
         health: "/health",
         job: None,
         service: Service {
-            args: &[],
-            env: &[],
+            args: &["--config", "{{ own.files }}/source/gunicorn.conf.py"],
+            env: &[
+                ("MONSTACK_APP_BIND", "{{ own.listen }}"),
+                ("MONSTACK_APP_DATA_DIR", "{{ own.data }}"),
+                ("MONSTACK_APP_LOG", "{{ own.logs }}/flask.log"),
+                ("MONSTACK_APP_FAULT_FILE", "{{ own.data }}/fault.json"),
+                ("MONSTACK_APP_VERSION", "{{ version }}"),
+                (
+                    "MONSTACK_APP_DATABASE_URL_FILE",
+                    "{% if files.app_database_url %}{{ files.app_database_url }}{% endif %}",
+                ),
+            ],
             reload: Reload::Restart,
             reopen: Reopen::Itself,
             logs: &["flask.log"],

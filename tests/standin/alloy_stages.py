@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import logql
 from alloy_schema import Receiver, Section, compiled
 from alloy_time import NANO, reader
-from common import BadRequest, duration, log
+from common import BadRequest, duration, log, well_formed
 from logql_stages import logfmt, size
 from logql_tree import Log, Row
 from metrics import Metrics
@@ -68,7 +68,7 @@ def as_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return well_formed(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def source_of(section: Section, entry: Entry) -> str | None:

@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any, Callable
 
-from common import BadRequest, duration
+from common import BadRequest, duration, well_formed
 from logql_tree import Row, Stage, compare
 
 SIZES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
@@ -139,7 +139,7 @@ def as_text(value: Any) -> str:
         return "true" if value else "false"
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return well_formed(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def logfmt(line: str) -> dict[str, str]:

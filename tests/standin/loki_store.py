@@ -115,12 +115,12 @@ class Store:
                     refused = refused or bad
         text = "".join(json.dumps([tenant, labels, *entry], ensure_ascii=False) + "\n" for labels, entry in accepted)
         with self.lock:
-            self._append(text.encode("utf-8", "surrogatepass"))
+            self._append(text.encode())
             for labels, entry in accepted:
                 self._insert(tenant, labels, entry)
         if refused:
             raise refused
-        return len(accepted), sum(len(entry[1].encode("utf-8", "replace")) for _, entry in accepted)
+        return len(accepted), sum(len(entry[1].encode()) for _, entry in accepted)
 
     def _append(self, data: bytes) -> None:
         size_before = self.file.seek(0, 2)
@@ -155,7 +155,7 @@ class Store:
                              f"oldest acceptable timestamp is: {oldest}")
         if -age > bounds.creation_grace_period:
             raise BadRequest(f"entry for stream '{shown(labels)}' has timestamp too new: {stamp(moment / NANO)}")
-        if bounds.max_line_size and len(line.encode("utf-8", "replace")) > bounds.max_line_size:
+        if bounds.max_line_size and len(line.encode()) > bounds.max_line_size:
             raise BadRequest(f"max entry size `{bounds.max_line_size:g}` bytes exceeded for stream '{shown(labels)}'")
         if metadata and not bounds.allow_structured_metadata:
             raise BadRequest(f"stream '{shown(labels)}' includes structured metadata, but it is disabled by `allow_structured_metadata`")
@@ -182,6 +182,9 @@ def read_streams(body: bytes) -> Iterable[tuple[dict[str, str], list]]:
     """The streams of a push; a body of another shape is refused."""
     try:
         value = json.loads(body)
+        if b"\\u" in body:
+            # JSON can hold half a surrogate pair, which is no text.
+            json.dumps(value, ensure_ascii=False).encode()
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}") from error
     streams = value.get("streams", []) if isinstance(value, dict) else None
@@ -198,7 +201,7 @@ def read_streams(body: bytes) -> Iterable[tuple[dict[str, str], list]]:
 
 def read_entry(value: Any) -> tuple[int, str, dict[str, str]]:
     fits = (isinstance(value, list) and len(value) in (2, 3) and isinstance(value[0], str) and isinstance(value[1], str)
-            and re.fullmatch(r"-?[0-9]+", value[0]))
+            and re.fullmatch(r"-?[0-9]{1,19}", value[0]) and abs(int(value[0])) < 2**63)
     metadata = value[2] if fits and len(value) == 3 else {}
     if not fits or not isinstance(metadata, dict) or not all(isinstance(one, str) for one in metadata.values()):
         raise BadRequest('a value wants the shape ["<nanoseconds>", "<line>"], or a third item, an object of strings')

@@ -128,7 +128,8 @@ class Small(unittest.TestCase):
                 ("RFC3339Nano", "2023-11-14T22:13:20.5Z", seconds + 500_000_000), ("Unix", "1700000000", seconds), ("UnixMs", "1700000000000", seconds),
                 ("Unix", "1700000000.25", seconds + 250_000_000), ("02/Jan/2006:15:04:05 -0700", "14/Nov/2023:22:13:20 +0000", seconds),
                 ("2006-01-02 15:04:05.000", "2023-11-14 22:13:20.001", seconds + 1_000_000), ("2006/01/02 15:04:05", "2023/11/14 22:13:20", seconds),
-                ("RFC3339", "yesterday", None), ("RFC3339", "2023-13-14T22:13:20Z", None), ("Unix", "x", None)]:
+                ("RFC3339", "yesterday", None), ("RFC3339", "2023-13-14T22:13:20Z", None), ("Unix", "x", None), ("Unix", "9" * 23, None),
+                ("RFC3339", "0001-01-01T00:00:00Z", None)]:
             with self.subTest(written):
                 self.assertEqual(alloy_time.reader(layout, timezone.utc, None)(written), wanted)
 

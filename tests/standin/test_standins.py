@@ -21,6 +21,9 @@ JSON_LINES = [
 ]
 
 
+HALF_A_PAIR = '{"streams":[{"stream":{"job":"half"},"values":[["%s","a\\ud800b"]]}]}'
+
+
 class LokiAsked:
     """What holds for any Loki; the classes below say which."""
 
@@ -163,7 +166,7 @@ class LokiAsked:
 
     def test_wrong_pushes_are_refused(self) -> None:
         now = str(time.time_ns())
-        for body, status in [('{"streams":1}', 400), ("{bad", 400), ("{}", 422), ('{"streams":[]}', 422),
+        for body, status in [('{"streams":1}', 400), ("{bad", 400), ("{}", 422), ('{"streams":[]}', 422), (HALF_A_PAIR % now, 400),
                              ('{"streams":[{"stream":{"a":"b"},"values":[[%s,"x"]]}]}' % now, 400),
                              ('{"streams":[{"stream":{"a-b":"b"},"values":[["%s","x"]]}]}' % now, 400),
                              ('{"streams":[{"stream":{"a":"b"},"values":[["%s",5]]}]}' % now, 400),
@@ -401,6 +404,13 @@ class Alloy(Case):
         self.assertEqual(self.metric('alloy_component_controller_running_components'), 3)
         self.assertEqual(self.metric("alloy_build_info"), 1)
         self.assertEqual(ask(f"http://127.0.0.1:{self.port}/-/healthy").status, 200)
+
+    def test_odd_bytes_reach_loki_as_text(self) -> None:
+        with open(self.folder / "one/app.log", "wb") as file:
+            file.write(b'\xff\xfe odd\n{"level":"\\ud800"}\n\n\x00zero\r\n')
+        self.start_alloy()
+        self.await_lines("\ufffd\ufffd odd", '{"level":"\\ud800"}', "", "\x00zero")
+        self.assertEqual(self.found.lines('{level="\ufffd"}'), ['{"level":"\\ud800"}'])
 
     def test_rotation_by_rename_loses_nothing(self) -> None:
         self.append("one/app.log", "first")
@@ -870,6 +880,12 @@ class EveryStandIn(Case):
         self.assertEqual(shell.wait(10), 0)
         orphan = int((self.folder / "orphan").read_text())
         self.until(lambda: not Path(f"/proc/{orphan}").exists(), "the orphan's end", 15)
+
+    def test_a_wrong_limit_of_life_is_refused(self) -> None:
+        for name in ("loki", "alloy", "grafana"):
+            child = self.start(HERE / name, *self.commands(free_port())[name], MONSTACK_STANDIN_MAX_SECONDS="soon")
+            self.assertEqual(child.wait(10), 1)
+        self.assertEqual((self.folder / "log").read_text().count("`MONSTACK_STANDIN_MAX_SECONDS` is `soon`"), 3)
 
     def test_each_runs_as_one_file_on_its_own(self) -> None:
         subprocess.run([HERE / "bundle", self.folder / "bin"], check=True, timeout=60)

@@ -38,7 +38,11 @@ pub const CATALOGUE: &[Component] = &[
                     pins: &[],
                     program: "prometheus-{version}.linux-{arch}/prometheus",
                 }),
-                package: Some(Package { name: "prometheus", program: "usr/bin/prometheus" }),
+                package: Some(Package {
+                    name: "prometheus",
+                    program: "usr/bin/prometheus",
+                    shared: &["/usr/share/prometheus/web"],
+                }),
             }),
         }],
         ports: &[open("http", 9090, &[Peer::Node("grafana")])],
@@ -88,6 +92,7 @@ pub const CATALOGUE: &[Component] = &[
                 package: Some(Package {
                     name: "prometheus-alertmanager",
                     program: "usr/bin/prometheus-alertmanager",
+                    shared: &["/usr/share/prometheus/alertmanager"],
                 }),
             }),
         }],
@@ -232,6 +237,7 @@ pub const CATALOGUE: &[Component] = &[
                 package: Some(Package {
                     name: "prometheus-node-exporter",
                     program: "usr/bin/prometheus-node-exporter",
+                    shared: &[],
                 }),
             }),
         }],
@@ -327,7 +333,7 @@ pub const CATALOGUE: &[Component] = &[
                 aliases: &[],
                 tools: &[],
                 release: None,
-                package: Some(Package { name: "nginx", program: "usr/sbin/nginx" }),
+                package: Some(Package { name: "nginx", program: "usr/sbin/nginx", shared: &[] }),
             }),
         }],
         ports: &[

@@ -9,7 +9,8 @@ use tera::Context;
 
 use super::Input;
 use crate::component::{CATALOGUE, Component};
-use crate::config::model::{ComponentSettings, Email, TargetKind};
+use crate::config;
+use crate::config::model::{Email, TargetKind};
 use crate::error::Note;
 use crate::exit::Exit;
 use crate::layout::Layout;
@@ -131,19 +132,14 @@ impl<'a> World<'a> {
     }
 
     fn settings(&self) -> Value {
-        let none = ComponentSettings::default();
-        let of = |name: &str| self.topology.stack.components.get(name).unwrap_or(&none);
-        let interval = match self.topology.stack.target {
-            TargetKind::Local => "2s",
-            TargetKind::Aws | TargetKind::Hosts => "15s",
-        };
-        let interval = of("prometheus").scrape_interval.as_deref().unwrap_or(interval);
-        let kept = |name| of(name).retention.as_deref().unwrap_or("15d");
+        let components = config::effective(&self.topology.stack).components;
+        let of = |name: &str| components.get(name).cloned().unwrap_or_default();
+        let prometheus = of("prometheus");
         json!({
-            "scrape_interval": interval,
-            "evaluation_interval": interval,
-            "retention": kept("prometheus"),
-            "log_retention": kept("loki"),
+            "scrape_interval": prometheus.scrape_interval,
+            "evaluation_interval": prometheus.scrape_interval,
+            "retention": prometheus.retention,
+            "log_retention": of("loki").retention,
         })
     }
 
@@ -154,7 +150,10 @@ impl<'a> World<'a> {
             all.insert("slack".to_owned(), json!({"webhook_file": self.secret(secret::SLACK)?}));
         }
         if notify.discord.is_some() {
-            all.insert("discord".to_owned(), json!({"webhook_file": self.secret(secret::DISCORD)?}));
+            all.insert(
+                "discord".to_owned(),
+                json!({"webhook_file": self.secret(secret::DISCORD)?}),
+            );
         }
         if let Some(mail) = &notify.email {
             all.insert("email".to_owned(), self.email(mail)?);

@@ -97,7 +97,9 @@ fn intervals_and_retention_come_from_the_stack_file() {
     let mut topology = topology();
     topology.stack.components.insert("prometheus".to_owned(), settings);
     let files = rendered(&topology, "/s").unwrap();
-    assert!(files["rendered/prometheus/prometheus/prometheus.yml"].contains("scrape_interval: \"7s\""));
+    assert!(
+        files["rendered/prometheus/prometheus/prometheus.yml"].contains("scrape_interval: \"7s\"")
+    );
     let sources = &files["rendered/grafana/grafana/provisioning/datasources/stack.yml"];
     assert!(sources.contains("timeInterval: \"7s\""));
     let service = topology.service("prometheus").unwrap();
@@ -110,7 +112,9 @@ fn other_targets_scrape_less_often_and_ship_the_logs_of_their_node_only() {
     let mut topology = topology();
     topology.stack.target = TargetKind::Hosts;
     let files = rendered(&topology, "/s").unwrap();
-    assert!(files["rendered/prometheus/prometheus/prometheus.yml"].contains("scrape_interval: \"15s\""));
+    assert!(
+        files["rendered/prometheus/prometheus/prometheus.yml"].contains("scrape_interval: \"15s\"")
+    );
     let alloy = &files["rendered/app/alloy/config.alloy"];
     assert!(alloy.contains("flask.log") && !alloy.contains("prometheus.log"));
 }
@@ -171,8 +175,7 @@ fn a_folder_that_is_not_utf8_is_told() {
     use std::os::unix::ffi::OsStringExt;
     let root = PathBuf::from(std::ffi::OsString::from_vec(b"/s\xff".to_vec()));
     let none = |_: &str| None;
-    let error =
-        render(&topology(), &Layout::new(root), &Assets::new(&none), &input()).unwrap_err();
+    let error = render(&topology(), &Layout::new(root), &Assets::new(&none), &input()).unwrap_err();
     assert!(messages(&error)[0].contains("is not valid UTF-8"));
     assert!(hint_of(&error).unwrap().contains("`-C`"));
 }
@@ -182,8 +185,7 @@ fn a_file_of_the_user_stands_in_front() {
     let shadow = |path: &str| {
         (path == "templates/loki/loki.yml").then(|| b"at: {{ own.listen | yaml }}".to_vec())
     };
-    let files =
-        render(&topology(), &Layout::new("/s"), &Assets::new(&shadow), &input()).unwrap();
+    let files = render(&topology(), &Layout::new("/s"), &Assets::new(&shadow), &input()).unwrap();
     let loki = files.iter().find(|file| file.component == "loki").unwrap();
     assert_eq!(String::from_utf8_lossy(&loki.contents), "at: \"127.77.1.4:3100\"");
 }

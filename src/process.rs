@@ -248,7 +248,7 @@ mod tests {
             let stat = Stat::parse(&format!("42 ({name}) {TAIL}")).unwrap();
             assert_eq!(
                 stat,
-                Stat { name: name.to_owned(), state: 'S', parent: 7, start: 124_065 },
+                Stat { name: name.to_owned(), state: 'S', parent: 7, group: 1, start: 124_065 },
                 "{name}"
             );
         }

@@ -91,8 +91,13 @@ pub fn rendered(cx: &Context<'_>) -> Result<(Topology, Input, Vec<Rendered>)> {
 
 fn input(cx: &Context<'_>, programs: &std::collections::BTreeMap<String, Found>) -> Input {
     // A plan may be made before programs were looked for; then the folder of the cache stands for the program's own.
-    let home = |name: &str| programs.get(name).map_or_else(|| cx.user.cache.join(name), |found| found.home.clone());
-    let homes = CATALOGUE.iter().map(|component| (component.name.to_owned(), home(component.name))).collect();
+    let home = |name: &str| {
+        programs.get(name).map_or_else(|| cx.user.cache.join(name), |found| found.home.clone())
+    };
+    let homes = CATALOGUE
+        .iter()
+        .map(|component| (component.name.to_owned(), home(component.name)))
+        .collect();
     let secrets = cx
         .state
         .secrets

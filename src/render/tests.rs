@@ -90,8 +90,8 @@ fn logs_that_nobody_ships_raise_no_alert() {
 #[test]
 fn intervals_and_retention_come_from_the_stack_file() {
     let settings = ComponentSettings {
-        scrape_interval: Some("7s".to_owned()),
-        retention: Some("3d".to_owned()),
+        scrape_interval: Some(crate::config::Duration::seconds(7)),
+        retention: Some(crate::config::Duration::days(3)),
         ..ComponentSettings::default()
     };
     let mut topology = topology();

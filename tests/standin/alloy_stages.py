@@ -12,6 +12,7 @@ import logql
 from alloy_schema import Receiver, Section, compiled
 from alloy_time import NANO, reader
 from common import BadRequest, duration, log, well_formed
+from go_template import Template, TemplateError
 from logql_stages import logfmt, size
 from logql_tree import Log, Row
 from metrics import Metrics
@@ -80,7 +81,7 @@ def source_of(section: Section, entry: Entry) -> str | None:
 
 
 def json_stage(section: Section) -> Stage:
-    paths = {name: json_path(text or name, section) for name, text in section.get("expressions", {}).items()}
+    paths = {name: json_paths(text or name, section) for name, text in section.get("expressions", {}).items()}
     pattern = compiled(section.get("regex", ""), section.place) if section.get("regex") else None
 
     def run(entry: Entry) -> bool:
@@ -88,8 +89,8 @@ def json_stage(section: Section) -> Stage:
             value = json.loads(source_of(section, entry) or "")
         except ValueError:
             return not section.get("drop_malformed", False)
-        for name, path in paths.items():
-            entry.extracted[name] = walk(value, path)
+        for name, choices in paths.items():
+            entry.extracted[name] = first_there(value, choices)
         for name, inner in (value.items() if pattern and isinstance(value, dict) else ()):
             if pattern.search(name):
                 entry.extracted[name] = inner
@@ -97,12 +98,22 @@ def json_stage(section: Section) -> Stage:
     return run
 
 
-def json_path(text: str, section: Section) -> list[str | int]:
-    """Reads a JMESPath of names, dots and indexes."""
-    pattern = r'([A-Za-z_][A-Za-z0-9_]*|"(?:[^"\\]|\\.)*")|\[([0-9]+)\]'
-    if not re.fullmatch(rf"(?:{pattern})(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|\"(?:[^\"\\]|\\.)*\")|\[[0-9]+\])*", text):
-        section.place.refuse(f"`{text}`: the stand-in knows JMESPath with names, dots and indexes only")
-    return [int(index) if index else json.loads(name) if name[0] == '"' else name for name, index in re.findall(pattern, text)]
+def json_paths(text: str, section: Section) -> list[list[str | int]]:
+    """Reads a JMESPath of names, dots and indexes, or several with `||` between them."""
+    word = r'(?:[A-Za-z_][A-Za-z0-9_]*|"(?:[^"\\]|\\.)*")'
+    found = []
+    for part in text.split("||"):
+        if not re.fullmatch(rf"{word}(?:\.{word}|\[[0-9]+\])*", part.strip()):
+            section.place.refuse(f"`{text}`: the stand-in knows JMESPath with names, dots, indexes and `||` only")
+        steps = re.findall(rf"({word})|\[([0-9]+)\]", part)
+        found.append([int(index) if index else json.loads(name) if name[0] == '"' else name for name, index in steps])
+    return found
+
+
+def first_there(value: Any, paths: list[list[str | int]]) -> Any:
+    """What the first path finds that finds more than nothing, as JMESPath's `||` has it."""
+    found = [walk(value, path) for path in paths]
+    return next((one for one in found if one or one == 0 and one is not False), found[-1])
 
 
 def walk(value: Any, path: list[str | int]) -> Any:
@@ -189,17 +200,21 @@ def output_stage(section: Section) -> Stage:
 
 
 def template_stage(section: Section) -> Stage:
-    """A Go template of fields and of `ToLower`, `ToUpper`, `TrimSpace` on a field."""
-    actions = {"": str, "ToLower ": str.lower, "ToUpper ": str.upper, "TrimSpace ": str.strip}
-    parts = re.split(r"\{\{-?\s*(|ToLower |ToUpper |TrimSpace )\.([A-Za-z_][A-Za-z0-9_]*)\s*-?\}\}", section.values["template"])
-    if any("{{" in part for part in parts[::3]):
-        section.place.refuse("the stand-in knows templates of plain fields, `ToLower`, `ToUpper` and `TrimSpace` only")
+    try:
+        template = Template(section.values["template"], "<no value>")
+    except ValueError as error:
+        section.place.refuse(f"`template`: {error}")
 
     def run(entry: Entry) -> bool:
         name = section.values["source"]
-        known = {**entry.extracted, "Value": entry.extracted.get(name, ""), "Entry": entry.line}
-        fields = [actions[action](as_text(known.get(field, ""))) for action, field in zip(parts[1::3], parts[2::3])]
-        entry.extracted[name] = "".join(text + field for text, field in zip(parts[::3], [*fields, ""]))
+        known = {field: as_text(value) for field, value in entry.extracted.items() if value is not None}
+        value = {"Value": known[name]} if name in known else {}
+        try:
+            text = template.run({**known, **value, "Entry": entry.line})
+        except TemplateError:
+            # Like the real one: a template that fails changes nothing.
+            return True
+        entry.extracted.update({name: text}) if text else entry.extracted.pop(name, None)
         return True
     return run
 
@@ -265,9 +280,14 @@ def match(section: Section, metrics: Metrics) -> Stage:
     return run
 
 
+def location(name: str) -> Any:
+    """A time zone; None is the machine's own, as Python has it."""
+    return None if name == "Local" else ZoneInfo(name) if name else timezone.utc
+
+
 def timestamp_stage(section: Section) -> Stage:
     try:
-        zone = ZoneInfo(section.get("location")) if section.get("location") else timezone.utc
+        zone = location(section.get("location", ""))
     except (ZoneInfoNotFoundError, ValueError):
         section.place.refuse(f"`{section.get('location')}` is not a location of the time zone database")
     readers = [reader(layout, zone, section) for layout in (section.values["format"], *section.get("fallback_formats", []))]

@@ -138,6 +138,8 @@ class Store:
             if not NAME.fullmatch(name):
                 raise BadRequest(f"couldn't parse labels: parse error: `{name}` is not a label name")
         labels = {name: value for name, value in labels.items() if value}
+        if not labels and not self.limits.discover_service_name:
+            raise BadRequest("error at least one label pair is required per stream")
         found = self.limits.discover_service_name
         if found and "service_name" not in labels:
             labels["service_name"] = next((labels[name] for name in found if name in labels), "unknown_service")

@@ -17,7 +17,8 @@ pub(crate) fn relocate(program: &Path, paths: &[&str]) -> Result<()> {
     if paths.is_empty() {
         return Ok(());
     }
-    let mut bytes = fs::read(program).with_context(|| format!("cannot read `{}`", program.display()))?;
+    let mut bytes =
+        fs::read(program).with_context(|| format!("cannot read `{}`", program.display()))?;
     for path in paths {
         rewrite(&mut bytes, path.as_bytes());
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
@@ -103,6 +104,37 @@ pub fn descendants(roots: &[u32]) -> BTreeSet<u32> {
     below(roots, &parents())
 }
 
+/// Numbers of all processes.
+pub fn all() -> Vec<u32> {
+    pids().collect()
+}
+
+/// The folder that a process works in, even if it was removed meanwhile.
+pub fn folder(pid: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/cwd")).ok()
+}
+
+/// A variable of a process's environment as it was started with.
+pub fn variable(pid: u32, name: &str) -> Option<String> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut pairs = bytes
+        .split(|byte| *byte == 0)
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
+}
+
+/// The running processes of the group that `leader` made, itself among them; none if its number has a new owner.
+pub fn group_of(leader: &Identity) -> Vec<Identity> {
+    pids()
+        .filter_map(|pid| Some((pid, stat(pid)?)))
+        .filter(|(pid, stat)| {
+            stat.runs() && stat.group == leader.pid && stat.start >= leader.start && *pid != 0
+        })
+        .filter(|(pid, stat)| *pid != leader.pid || stat.start == leader.start)
+        .map(|(pid, stat)| Identity { pid, start: stat.start })
+        .collect()
+}
+
 /// Tells this start of the machine from any other.
 pub fn boot_id() -> Option<String> {
     line_of("/proc/sys/kernel/random/boot_id")
@@ -119,6 +151,7 @@ struct Stat {
     name: String,
     state: char,
     parent: u32,
+    group: u32,
     start: u64,
 }
 
@@ -132,6 +165,7 @@ impl Stat {
             name: name.to_owned(),
             state: fields.first()?.chars().next()?,
             parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
             start: fields.get(19)?.parse().ok()?,
         })
     }
@@ -225,7 +259,7 @@ mod tests {
             let stat = Stat::parse(&format!("42 ({name}) {TAIL}")).unwrap();
             assert_eq!(
                 stat,
-                Stat { name: name.to_owned(), state: 'S', parent: 7, start: 124_065 },
+                Stat { name: name.to_owned(), state: 'S', parent: 7, group: 1, start: 124_065 },
                 "{name}"
             );
         }

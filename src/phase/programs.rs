@@ -7,7 +7,6 @@ use anyhow::Result;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::record::short;
 use super::{Change, Context, Phase};
 use crate::component::{CATALOGUE, Component, Supply};
 use crate::config::model::ComponentSettings;
@@ -167,10 +166,11 @@ fn find(cx: &Context<'_>) -> Result<Finding> {
             Err(error) if component.required => fatal.push(format!("{error:#}")),
             Err(error) => {
                 cx.go_on()?;
-                let reason = format!("{error:#}");
-                let message = format!("{}; the stack is degraded without it", short(&reason));
-                cx.report.event(Event::warning(component.name, message));
-                missing.insert(component.name.to_owned(), reason);
+                cx.report.event(Event::warning(
+                    component.name,
+                    "no program was found; the stack is degraded without it",
+                ));
+                missing.insert(component.name.to_owned(), format!("{error:#}"));
             }
         }
     }

@@ -158,7 +158,7 @@ fn a_secret_that_was_not_resolved_is_named() {
     assert_eq!(
         messages(&error)[0],
         "cannot render `templates/alertmanager/alertmanager.yml`: \
-         line 59, `secrets.discord_webhook | yaml`: the value is not defined"
+         line 51, `secrets.discord_webhook | yaml`: the value is not defined"
     );
 }
 

@@ -125,7 +125,7 @@ impl Context<'_> {
 
     fn absence(&self, name: &str) -> String {
         match self.subject.topology.missing.get(name) {
-            Some(reason) => reason.clone(),
+            Some(reason) => format!("`{name}` does not run here: {reason}"),
             None => format!("`{name}` does not run here"),
         }
     }

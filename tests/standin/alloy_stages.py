@@ -3,38 +3,18 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from datetime import timezone
-from typing import Any, Callable
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import logql
+import alloy_filters
+from alloy_entry import Entry, Stage, as_text
 from alloy_schema import Receiver, Section, compiled
-from alloy_time import NANO, reader
-from common import BadRequest, duration, log, well_formed
+from alloy_time import reader
+from common import log
 from go_template import Template, TemplateError
-from logql_stages import logfmt, size
-from logql_tree import Log, Row
+from logql_stages import logfmt
 from metrics import Metrics
-
-
-class Entry:
-    """One log line on its way to Loki."""
-
-    __slots__ = ("time", "line", "labels", "metadata", "extracted")
-
-    def __init__(self, moment: int, line: str, labels: dict[str, str]) -> None:
-        self.time, self.line, self.labels = moment, line, labels
-        self.metadata: dict[str, str] = {}
-        self.extracted: dict[str, Any] = {}
-
-    def copy(self) -> "Entry":
-        twin = Entry(self.time, self.line, dict(self.labels))
-        twin.metadata = dict(self.metadata)
-        return twin
-
-
-Stage = Callable[[Entry], bool]  # whether the entry goes on
 
 
 class Process(Receiver):
@@ -58,18 +38,11 @@ def build(section: Section, metrics: Metrics) -> Stage:
     if name in ("multiline", "limit"):
         log(f"the stand-in does not act on `{section.name}`; lines go on as they are")
         return lambda entry: True
-    if name in ("drop", "match"):
-        return {"drop": drop, "match": match}[name](section, metrics)
+    if name == "drop":
+        return alloy_filters.drop(section, metrics)
+    if name == "match":
+        return alloy_filters.match(section, metrics, [build(inner, metrics) for inner in section.sections])
     return STAGES[name](section)
-
-
-def as_text(value: Any) -> str:
-    """An extracted value as a label has it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    return well_formed(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def source_of(section: Section, entry: Entry) -> str | None:
@@ -223,60 +196,6 @@ def decolorize_stage(_section: Section) -> Stage:
     def run(entry: Entry) -> bool:
         entry.line = re.sub(r"\x1b\[[0-9;]*m", "", entry.line)
         return True
-    return run
-
-
-def drop(section: Section, metrics: Metrics) -> Stage:
-    """Drops an entry when all that is given holds for it."""
-    pattern = compiled(section.get("expression", ""), section.place) if section.get("expression") else None
-    reason = section.get("drop_counter_reason", "drop_stage")
-    names = [name.strip() for name in section.get("source", "").split(",") if name.strip()]
-    if not any(name in section.values for name in ("source", "expression", "older_than", "longer_than")):
-        section.place.refuse("`stage.drop` wants one of `source`, `expression`, `older_than`, `longer_than`")
-    if "value" in section.values and ("expression" in section.values or not names):
-        section.place.refuse("`value` of `stage.drop` goes with `source`, and not with `expression`")
-
-    def falls(entry: Entry) -> bool:
-        text: str | None = entry.line
-        if names:
-            found = [entry.extracted.get(name) for name in names]
-            text = None if None in found else section.get("separator", ";").join(as_text(value) for value in found)
-        if names and text is None or "value" in section.values and text != section.values["value"]:
-            return False
-        if pattern and not pattern.search(text or ""):
-            return False
-        if "older_than" in section.values and time.time() - entry.time / NANO <= duration(section.values["older_than"]):
-            return False
-        return "longer_than" not in section.values or len(entry.line.encode()) > size(section.values["longer_than"])
-
-    return lambda entry: not falls(entry) or count_drop(metrics, reason)
-
-
-def count_drop(metrics: Metrics, reason: str) -> bool:
-    metrics.add("loki_process_dropped_lines_total", "A count of all log lines dropped as a result of a pipeline stage", {"reason": reason})
-    return False
-
-
-def match(section: Section, metrics: Metrics) -> Stage:
-    """Stages, or a drop, for the entries that a selector fits."""
-    try:
-        selector = logql.parse(section.values["selector"])
-    except BadRequest as bad:
-        section.place.refuse(f"`selector`: {bad}")
-    action, stages = section.get("action", "keep"), [build(stage, metrics) for stage in section.sections]
-    if not isinstance(selector, Log) or action not in ("keep", "drop"):
-        section.place.refuse("`stage.match` wants a log selector, and the action `keep` or `drop`")
-    if (action == "drop") == bool(stages):
-        section.place.refuse("`stage.match` with the action `keep` wants stages, with `drop` it takes none")
-
-    def run(entry: Entry) -> bool:
-        fits = all(one.takes(entry.labels) for one in selector.matchers)
-        row = Row(entry.time, entry.line, entry.labels)
-        if not fits or not all(stage.run(row) for stage in selector.stages):
-            return True
-        if action == "drop":
-            return count_drop(metrics, section.get("drop_counter_reason", "match_stage"))
-        return all(stage(entry) for stage in stages)
     return run
 
 

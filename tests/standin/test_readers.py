@@ -14,6 +14,7 @@ import river
 import river_values
 import yaml_subset
 from common import Refusal, duration
+from go_template import Template, TemplateError
 from logql_stages import logfmt, size
 from test_support import HERE
 
@@ -132,6 +133,17 @@ class Small(unittest.TestCase):
                 ("RFC3339", "0001-01-01T00:00:00Z", None)]:
             with self.subTest(written):
                 self.assertEqual(alloy_time.reader(layout, timezone.utc, None)(written), wanted)
+
+    def test_templates(self) -> None:
+        level = '{{ $l := ToLower (printf "%v" .Value) }}{{ if eq $l "warn" "warning" }}warning{{ else if eq $l "err" }}error{{ else }}info{{ end }}'
+        for source, data, wanted in [(level, {"Value": "WARN"}, "warning"), (level, {"Value": "Err"}, "error"), (level, {}, "info"),
+                                     ("a {{- .x -}} b {{ .none }}", {"x": "1"}, "a1b -"), ('{{ .x | ToUpper | printf "%q" }}', {"x": "q"}, '"Q"'),
+                                     ("{{ if and .x (not .none) }}yes{{ end }}{{/* words */}}", {"x": "1"}, "yes"), ("plain", {}, "plain")]:
+            self.assertEqual(Template(source, "-").run(data), wanted)
+        for source in ("{{", "{{ if .x }}", "{{ end }}", "{{ range .x }}{{ end }}", "{{ nope .x }}", '{{ "x" | .y }}', "{{ (.x }}", "{{ else }}", "{{ }}"):
+            with self.subTest(source):
+                self.assertRaises(TemplateError, Template, source, "")
+        self.assertRaises(TemplateError, Template("{{ ToLower .none }}", "").run, {})
 
     def test_logfmt(self) -> None:
         self.assertEqual(logfmt('a=1 b="x \\"y\\" z" c= d e=f=g'), {"a": "1", "b": 'x "y" z', "e": "f=g"})

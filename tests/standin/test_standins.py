@@ -77,6 +77,12 @@ class LokiAsked:
 
     def test_a_line_can_be_formatted(self) -> None:
         self.assertEqual(self.loki.lines('{job="mixed"} | json | __error__="" | line_format "{{.level}}:{{.status}}"'), ["ERROR:503", "INFO:200"])
+        for template, wanted in [('{{ ToLower .level }}{{ if eq .level "INFO" }}!{{ end }}', ["error", "info!"]), ("{{ .level | lower }}{{.none}}", ["error", "info"]),
+                                 ('{{ $x := .status }}{{ printf "%s-%s" $x .level }}', ["503-ERROR", "200-INFO"]),
+                                 ('{{ if eq .level "WARN" }}w{{ else if contains "ERR" .level }}e{{ else }}i{{ end }}', ["e", "i"])]:
+            with self.subTest(template):
+                self.assertEqual(self.loki.lines(f'{{job="mixed"}} | json | __error__="" | line_format `{template}`'), wanted)
+        self.assertEqual(self.loki.get("query_range", query='{job="mixed"} | line_format "{{"').status, 400)
 
     def test_results_carry_the_labels(self) -> None:
         found = self.loki.get("query_range", query='{job="mixed"} | json | level="ERROR"').json["data"]
@@ -412,6 +418,52 @@ class Alloy(Case):
         self.await_lines("\ufffd\ufffd odd", '{"level":"\\ud800"}', "", "\x00zero")
         self.assertEqual(self.found.lines('{level="\ufffd"}'), ['{"level":"\\ud800"}'])
 
+    def test_levels_and_times_of_many_writers_become_one(self) -> None:
+        start, end_of_process = self.config.read_text().index("  stage.json"), self.config.read_text().index("loki.write \"loki\"")
+        stages = """
+  stage.match {
+    selector = `{job=~".+"} |~ "^\\\\s*\\\\{"`
+
+    stage.json {
+      expressions = { level = "", stamp = "msec || time" }
+    }
+  }
+  stage.match {
+    selector = `{job=~".+"} |~ "(^|\\\\s)level="`
+
+    stage.logfmt {
+      mapping = { level = "", stamp = "ts" }
+    }
+  }
+  stage.template {
+    source   = "level"
+    template = `{{ $level := ToLower (printf "%v" .Value) }}{{ if eq $level "warn" "warning" }}warning{{ else if eq $level "error" "err" }}error{{ else }}info{{ end }}`
+  }
+  stage.labels {
+    values = { level = "" }
+  }
+  stage.timestamp {
+    source            = "stamp"
+    format            = "RFC3339Nano"
+    fallback_formats  = ["Unix", "2006/01/02 15:04:05"]
+    location          = "Local"
+    action_on_failure = "skip"
+  }
+}
+
+"""
+        text = self.config.read_text()
+        self.config.write_text(text[:start] + stages.lstrip("\n") + text[end_of_process:])
+        second = time.time_ns() // NANO - 30
+        utc, local = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)), time.strftime("%Y/%m/%d %H:%M:%S", time.localtime(second))
+        lines = {f'{{"level":"WARN","time":"{utc}Z"}}': ("warning", second * NANO), f'{{"level":"err","msec":{second}.250}}': ("error", second * NANO + 250_000_000),
+                 f"ts={utc}.000000007Z level=warning msg=x": ("warning", second * NANO + 7), f'{{"time":"{local}"}}': ("info", second * NANO)}
+        self.append("one/app.log", *lines)
+        self.start_alloy()
+        self.await_lines(*lines)
+        found = self.found.get("query_range", query='{job="app"}').json["data"]["result"]
+        self.assertEqual({value[1]: (one["stream"]["level"], int(value[0])) for one in found for value in one["values"]}, lines)
+
     def test_rotation_by_rename_loses_nothing(self) -> None:
         self.append("one/app.log", "first")
         self.start_alloy()
@@ -590,6 +642,7 @@ loki.write "other" {
                               (('enabled     = true', 'enabled     = "yes"'), ":11:19: `enabled` wants a bool, found `'yes'`"),
                               (("url   ", "#url  "), "`#` does not belong here"), (('source            = "when"\n', "\n"), "missing required attribute `source`"),
                               (('"RFC3339"', '"3PM"'), "does not know the time format `3PM`"), (('max_backoff_retries = 0', 'max_backoff_retries = "0"'), "wants a number"),
+                              (('who.name', 'who[*].name'), "the stand-in knows JMESPath with names"),
                               (("max_backoff_retries = 0", "queue_config {}"), "`queue_config` is experimental"), (("http://127.0.0.1:1", "127.0.0.1:1"), "wanted `http://HOST:PORT"),
                               (('["filename"]', '[\n"filename"\n]'), "missing `,` at the line end"), (("}\n\nloki.process", "\n\nloki.process"), "wanted `}`"),
                               (('level = "info"', 'level = "info'), ":3:11: the string has no end"), (('{ stack = "test" }', "{ stack = 5 }"), "`values` wants a map of strings"),

@@ -42,10 +42,13 @@ fn check(cx: &mut Context<'_>) -> Result<()> {
     }
     if let Some(path) = &cx.stack.app.path {
         let path = cx.user.base.join(path);
-        if !path.is_dir() {
+        let missing = ["gunicorn.conf.py", "requirements.txt"]
+            .into_iter()
+            .find(|file| !path.join(file).is_file());
+        if let Some(missing) = missing {
             let error = failure(
                 Exit::USAGE,
-                format!("`app.path` is `{}`, which is no folder", path.display()),
+                format!("`app.path` is `{}`, where there is no `{missing}`", path.display()),
             );
             return Err(hinted(
                 error,

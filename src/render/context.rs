@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use serde_json::{Map, Value, json};
 use tera::Context;
 
-use super::Input;
+use super::{Input, SOURCE};
 use crate::component::{CATALOGUE, Component};
 use crate::config;
 use crate::config::model::{Email, TargetKind};
@@ -107,9 +107,13 @@ impl<'a> World<'a> {
         for (name, path) in folders {
             own.insert(name.to_owned(), json!(text(&path)?));
         }
-        if let Some(home) = self.input.facts.homes.get(component) {
+        let facts = &self.input.facts;
+        if let Some(home) = facts.homes.get(component) {
             own.insert("home".to_owned(), json!(text(home)?));
         }
+        let shipped = self.layout.rendered(node, component).join(SOURCE);
+        let source = facts.sources.get(component).unwrap_or(&shipped);
+        own.insert("source".to_owned(), json!(text(source)?));
         Ok(Value::Object(own))
     }
 

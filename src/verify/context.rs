@@ -226,7 +226,7 @@ pub mod tests {
         fixture.without("loki", "its download was refused");
         fixture.with(|cx| {
             let (reason, hint) = cx.gap(&["grafana", "loki"]).unwrap();
-            assert_eq!(reason, "its download was refused");
+            assert_eq!(reason, "`loki` does not run here: its download was refused");
             assert!(hint.contains("components.loki.path=FILE"), "{hint}");
             assert!(cx.gap(&["grafana"]).is_none());
         });

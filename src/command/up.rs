@@ -66,13 +66,13 @@ pub fn run(global: &Global, args: &Up) -> Result<Answer> {
     };
     session.with_context((&report, &session.runner), options, |cx| {
         run_all(&target::up(options), Mode::Apply, cx)?;
-        answer(cx, args)
+        let facts = facts(cx);
+        session.keep_report(&facts)?;
+        answer(&facts, args)
     })
 }
 
-fn answer(cx: &Context<'_>, args: &Up) -> Result<Answer> {
-    let facts = facts(cx);
-    workdir::write_json(&cx.layout.root().join("report.json"), &facts)?;
+fn answer(facts: &Facts, args: &Up) -> Result<Answer> {
     if args.strict && facts.result == "degraded" {
         let error =
             failure(Exit::UNHEALTHY, format!("the stack is degraded: {}", names(&facts.missing)));
@@ -81,7 +81,7 @@ fn answer(cx: &Context<'_>, args: &Up) -> Result<Answer> {
             "provide what is missing, or leave `--strict` out; `monstack status` says how",
         ));
     }
-    Answer::new(&facts, text(&facts), Exit::DONE)
+    Answer::new(facts, text(facts), Exit::DONE)
 }
 
 fn facts(cx: &Context<'_>) -> Facts {

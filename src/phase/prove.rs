@@ -31,7 +31,7 @@ impl Phase for Prove {
             cx.state.proof = Some(proof);
             return Ok(Change::None);
         }
-        let verdict = prove(cx, &[])?;
+        let verdict = prove(cx, &[], Channels::Excluded)?;
         let failed = failure_of(&verdict);
         let proof = Proof { at: Timestamp::now(), hash: cx.state.hash.clone(), verdict };
         let layout = cx.layout.clone();
@@ -79,7 +79,7 @@ fn failure_of(verdict: &Verdict) -> Option<String> {
 }
 
 /// Proves `parts` of the running stack, all of it if there are none.
-pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
+pub fn prove(cx: &Context<'_>, parts: &[Part], channels: Channels) -> Result<Verdict> {
     let record = cx.state.record.as_ref().context("nothing is known of the stack yet")?;
     let topology = record.topology();
     let settings = config::effective(&record.stack);
@@ -98,7 +98,7 @@ pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
         grafana_password: password.as_deref(),
         interval,
         interrupted: cx.interrupted,
-        channels: Channels::Excluded,
+        channels,
     };
     verify::verify(&subject, parts)
 }

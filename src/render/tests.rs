@@ -11,7 +11,7 @@ fn topology() -> Topology {
 
 fn input() -> Input {
     let homes = [("grafana".to_owned(), PathBuf::from("/opt/grafana"))].into();
-    Input { facts: Facts { worker: None, homes }, ..Input::default() }
+    Input { facts: Facts { worker: None, homes, ..Facts::default() }, ..Input::default() }
 }
 
 fn rendered(topology: &Topology, root: &str) -> Result<BTreeMap<String, String>> {

@@ -135,12 +135,13 @@ fn cause(error: &str) -> String {
             return format!("the shared library `{library}` is missing");
         }
     }
-    last_words(error).split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SHOWN).collect()
-}
-
-/// What a program said at last, without the command that started it, which the reader knows or which is long.
-pub(crate) fn last_words(error: &str) -> &str {
-    error.rsplit_once("` failed with ").map_or(error, |(_, words)| words).trim()
+    disk::last_words(error)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(SHOWN)
+        .collect()
 }
 
 /// The program itself and the tools that come with it, beside it or on PATH.

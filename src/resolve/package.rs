@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::attempt::Wanted;
+use super::attempt::{Wanted, reason};
 use super::cache::{self, Entry, Manifest};
 use super::identity::identify;
 use super::transfer::sha256_of;
@@ -97,7 +97,7 @@ fn obtain(wanted: &Wanted<'_>, wish: &Wish<'_>) -> Result<(Entry, Manifest)> {
         match refreshed.and_then(|()| unpack(wanted, wish, (&apt, lists))) {
             Ok(done) => return Ok(done),
             Err(error) if exit_of(&error) == Exit::INTERRUPTED => return Err(error),
-            Err(error) => reasons.push(format!("{lists}: {error:#}")),
+            Err(error) => reasons.push(format!("{lists}: {}", reason(&error))),
         }
     }
     match newest(wanted, wish.name) {

@@ -29,7 +29,7 @@ impl<'a> Assets<'a> {
 
     /// The asset at `path`.
     pub fn get(&self, path: &str) -> Option<Cow<'static, [u8]>> {
-        if let Some(bytes) = (self.shadow)(path) {
+        if let Some(bytes) = self.shadow_of(path) {
             return Some(Cow::Owned(bytes));
         }
         Templates::get(path).or_else(|| App::get(path)).map(|file| file.data)
@@ -37,7 +37,12 @@ impl<'a> Assets<'a> {
 
     /// Whether the user's file stands in front of the one at `path`.
     pub fn is_shadowed(&self, path: &str) -> bool {
-        (self.shadow)(path).is_some()
+        self.shadow_of(path).is_some()
+    }
+
+    /// The user's file that stands in front of the one at `path`; an app of one's own is named in the stack file instead.
+    pub fn shadow_of(&self, path: &str) -> Option<Vec<u8>> {
+        if path.starts_with("templates/") { (self.shadow)(path) } else { None }
     }
 
     /// Paths of all embedded assets below `prefix`, sorted.

@@ -111,15 +111,28 @@ pub struct Service {
     /// What makes it take up changed files.
     pub reload: Reload,
     /// What makes it reopen its own log files after they were renamed.
-    pub reopen: Option<Signal>,
+    pub reopen: Reopen,
     /// Log files it writes itself, below the stack's log folder.
     pub logs: &'static [&'static str],
     /// A tool beside the program, and arguments, that check its files before they are used.
     pub check: Option<(&'static str, &'static [&'static str])>,
 }
 
+/// What makes a component reopen its own log files after they were renamed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reopen {
+    /// Nothing: its files are copied and cut instead.
+    Never,
+    /// It notices by itself.
+    Itself,
+    /// A signal.
+    Signal(Signal),
+}
+
 /// What makes a component take up changed files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reload {
     /// A signal.
     Signal(Signal),
@@ -196,12 +209,22 @@ pub struct Package {
     pub name: &'static str,
     /// Path of the program in the package, without the leading `/`.
     pub program: &'static str,
+    /// Folders below `/usr/` that are compiled into the program and looked for where it was unpacked instead.
+    pub shared: &'static [&'static str],
 }
 
 impl Component {
     /// The row with this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         CATALOGUE.iter().find(|component| component.name == name)
+    }
+
+    /// The pinned release of its first program, where there is one.
+    pub fn release(&self) -> Option<&'static str> {
+        match &self.programs.first()?.supply {
+            Supply::Native(native) => native.release.as_ref().map(|release| release.version),
+            Supply::Python | Supply::Sibling => None,
+        }
     }
 
     /// The port of this component with this name.

@@ -37,19 +37,27 @@ pub trait Note<T> {
 
 impl<T, E: Into<anyhow::Error>> Note<T> for Result<T, E> {
     fn hint(self, hint: impl Into<String>) -> Result<T> {
-        self.map_err(|error| {
-            Noted { source: error.into(), hint: Some(hint.into()), exit: None }.into()
-        })
+        self.map_err(|error| hinted(error.into(), hint))
     }
 
     fn exit(self, exit: Exit) -> Result<T> {
-        self.map_err(|error| Noted { source: error.into(), hint: None, exit: Some(exit) }.into())
+        self.map_err(|error| coded(error.into(), exit))
     }
 }
 
 /// Makes an error that ends the program with `exit`.
 pub fn failure(exit: Exit, message: impl Into<String>) -> anyhow::Error {
-    Noted { source: anyhow::Error::msg(message.into()), hint: None, exit: Some(exit) }.into()
+    coded(anyhow::Error::msg(message.into()), exit)
+}
+
+/// Adds a hint to `error`.
+pub fn hinted(error: anyhow::Error, hint: impl Into<String>) -> anyhow::Error {
+    Noted { source: error, hint: Some(hint.into()), exit: None }.into()
+}
+
+/// Gives `error` an exit code.
+pub fn coded(error: anyhow::Error, exit: Exit) -> anyhow::Error {
+    Noted { source: error, hint: None, exit: Some(exit) }.into()
 }
 
 /// The exit code that `error` leads to.

@@ -112,3 +112,25 @@ pub trait Receiver {
     /// The next body, or none when `timeout` is over.
     fn next(&mut self, timeout: Duration) -> Option<Vec<u8>>;
 }
+
+/// Encodes `text` for the query of a URL (RFC 3986, section 2.1).
+pub fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_encoded() {
+        assert_eq!(encode("{a=\"b c\"}+é"), "%7Ba%3D%22b%20c%22%7D%2B%C3%A9");
+    }
+}

@@ -1,6 +1,8 @@
 //! Stands up, proves, loads and removes a complete monitoring stack.
 
 pub mod asset;
+pub mod cli;
+pub mod command;
 pub mod component;
 pub mod config;
 pub mod error;
@@ -8,10 +10,15 @@ pub mod exec;
 pub mod exit;
 pub mod http;
 pub mod layout;
+pub mod phase;
 pub mod process;
 pub mod render;
 pub mod report;
 pub mod resolve;
 pub mod secret;
+pub mod supervisor;
+pub mod tail;
+pub mod target;
 pub mod topology;
 pub mod verify;
+pub mod workdir;

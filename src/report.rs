@@ -1,8 +1,12 @@
 //! Seam: what a run tells. Events go in; a terminal, plain lines and the journal come out.
 
+use std::io::Write;
+
 use serde::Serialize;
 
+pub mod plain;
 pub mod recorder;
+pub mod terminal;
 
 /// Something that happened in a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,4 +49,31 @@ impl Event {
 pub trait Reporter: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event);
+}
+
+/// Gives each event to several reporters.
+pub struct Several(pub Vec<Box<dyn Reporter>>);
+
+impl Reporter for Several {
+    fn event(&self, event: Event) {
+        self.0.iter().for_each(|reporter| reporter.event(event.clone()));
+    }
+}
+
+/// Writes the answer of a command to standard output; a reader that closed it is no error.
+pub fn answer(text: &str) -> std::io::Result<()> {
+    write_to(&mut std::io::stdout().lock(), text)
+}
+
+/// Writes an error or a hint to standard error.
+pub fn complain(text: &str) -> std::io::Result<()> {
+    write_to(&mut std::io::stderr().lock(), text)
+}
+
+fn write_to(out: &mut dyn Write, text: &str) -> std::io::Result<()> {
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }

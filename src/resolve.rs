@@ -167,7 +167,7 @@ impl fmt::Display for Origin {
             Self::SearchPath => "PATH",
             Self::Package => "package",
             Self::Sibling => "beside monstack",
-            Self::Python => "virtual environment",
+            Self::Python => "virtualenv",
         })
     }
 }

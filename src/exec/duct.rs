@@ -2,12 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{Cmd, Runner};
 use crate::error::{Note, failure};
@@ -74,8 +77,7 @@ impl Duct {
                     thread::park_timeout(Duration::from_millis(10));
                     continue;
                 };
-                // A program that cannot be killed has ended already.
-                let _ = handle.kill();
+                end(&handle);
                 return ended;
             }
             Ended::ByItself
@@ -114,9 +116,24 @@ impl Duct {
     }
 }
 
+/// Kills the program and all that it started, which would keep its output open.
+fn end(handle: &duct::ReaderHandle) {
+    let groups =
+        handle.pids().into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    for group in groups {
+        // A group that cannot be killed has ended already.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = handle.kill();
+}
+
 fn expression(cmd: &Cmd) -> duct::Expression {
     let mut expression =
-        duct::cmd(&cmd.program, &cmd.args).stdin_null().stderr_capture().unchecked();
+        duct::cmd(cmd.program.as_os_str(), &cmd.args).stdin_null().stderr_capture().unchecked();
+    expression = expression.before_spawn(|command| {
+        command.process_group(0);
+        Ok(())
+    });
     if let Some(dir) = &cmd.dir {
         expression = expression.dir(dir);
     }
@@ -145,6 +162,15 @@ mod tests {
     #[test]
     fn a_program_that_is_too_slow_is_ended() {
         let cmd = Cmd::read("sleep").args(["60"]).timeout(Duration::from_millis(50));
+        let error = runner().read(&cmd).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::TIMEOUT);
+    }
+
+    #[test]
+    fn what_a_slow_program_started_is_ended_with_it() {
+        let cmd = Cmd::read("sh")
+            .args(["-c", "sleep 60 & echo hi; wait"])
+            .timeout(Duration::from_millis(50));
         let error = runner().read(&cmd).unwrap_err();
         assert_eq!(exit_of(&error), Exit::TIMEOUT);
     }

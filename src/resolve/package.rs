@@ -17,6 +17,7 @@ use crate::error::exit_of;
 use crate::exit::Exit;
 
 mod apt;
+mod relocate;
 
 use apt::{Apt, Lists, Planned};
 
@@ -158,6 +159,10 @@ fn make(
     harden(&files)?;
     let program = (wish.locate)(&files)
         .with_context(|| format!("the package `{main}` does not hold what is wanted of it"))?;
+    relocate::relocate(
+        &files.join(&program),
+        package(wanted).map_or(&[], |package| package.shared),
+    )?;
     let libraries = if all.len() > 1 { library_folders(&files) } else { Vec::new() };
     let manifest = Manifest {
         source: main.to_string(),

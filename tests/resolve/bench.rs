@@ -277,7 +277,7 @@ pub fn component(program: Program) -> &'static Component {
             args: &[],
             env: &[],
             reload: Reload::Restart,
-            reopen: None,
+            reopen: monstack::component::Reopen::Never,
             logs: &[],
             check: None,
         },

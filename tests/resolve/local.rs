@@ -85,7 +85,11 @@ fn another_version_than_the_stack_file_wants_is_passed_over() {
 
 #[test]
 fn when_nothing_works_every_place_is_named_with_its_reason() {
-    let package = monstack::component::Package { name: "zz-package", program: "usr/bin/zz-probe" };
+    let package = monstack::component::Package {
+        name: "zz-package",
+        program: "usr/bin/zz-probe",
+        shared: &[],
+    };
     let row = Row { package: Some(package), ..Row::default() }.of(NOWHERE);
     let mut bench = Bench::new();
     bench.mirror = Some(Mirror::Folder(bench.path("mirror")));

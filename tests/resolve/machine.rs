@@ -194,8 +194,11 @@ fn an_unknown_package_is_refused_with_the_words_of_apt() {
     if !has_apt("zz-no-such-package") {
         return;
     }
-    let package =
-        monstack::component::Package { name: "zz-no-such-package", program: "usr/bin/zz-probe" };
+    let package = monstack::component::Package {
+        name: "zz-no-such-package",
+        program: "usr/bin/zz-probe",
+        shared: &[],
+    };
     let row = Row { package: Some(package), ..Row::default() }.of("http://127.0.0.1:1");
     let mut bench = Bench::new();
     bench.path = "/usr/bin:/bin".into();
@@ -221,7 +224,11 @@ fn what_apt_is_told_to_do_installs_nothing() {
             anyhow::bail!("no more")
         }
     }
-    let package = monstack::component::Package { name: "zz-package", program: "usr/bin/zz-probe" };
+    let package = monstack::component::Package {
+        name: "zz-package",
+        program: "usr/bin/zz-probe",
+        shared: &[],
+    };
     let row = Row { package: Some(package), ..Row::default() }.of("http://127.0.0.1:1");
     let mut bench = Bench::new();
     for tool in ["apt-get", "dpkg-deb"] {

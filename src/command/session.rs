@@ -1,0 +1,273 @@
+//! What every verb needs: the stack file, the folders, the seams for real.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::asset::Assets;
+use crate::cli::{Color, Global};
+use crate::config::{self, Loaded, Source, StackFile};
+use crate::error::{Note, coded, exit_of, failure, hinted};
+use crate::exec::Runner;
+use crate::exec::duct::Duct;
+use crate::exit::Exit;
+use crate::http::real::Real;
+use crate::layout::Layout;
+use crate::phase::{self, Context, Options, Record, State, User};
+use crate::report::plain::{HEARTBEAT, Plain};
+use crate::report::terminal::{Detail, Terminal};
+use crate::report::{Event, Reporter, Several};
+use crate::resolve;
+use crate::workdir::journal::Journal;
+use crate::workdir::lock::{self, Lock};
+use crate::workdir::{self};
+
+/// The stack file that is read when none is named.
+const STACK_FILE: &str = "monstack.yml";
+
+/// What every verb needs.
+pub struct Session {
+    /// The checked stack file.
+    pub stack: StackFile,
+    /// Where the stack's files are.
+    pub layout: Layout,
+    /// Asks servers.
+    pub http: Real,
+    /// Starts programs.
+    pub runner: Duct,
+    user: User,
+    directory: PathBuf,
+    global: Global,
+    interrupted: Arc<AtomicBool>,
+    terminated: Arc<AtomicBool>,
+}
+
+/// The text of the stack file, and its name for messages.
+pub fn read_stack_file(global: &Global) -> Result<(PathBuf, Option<PathBuf>, Option<String>)> {
+    let directory = global.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+    let directory = directory
+        .canonicalize()
+        .with_context(|| format!("folder `{}` cannot be entered", directory.display()))
+        .exit(Exit::USAGE)?;
+    let named = global.config.as_ref().map(|file| directory.join(file));
+    let path = named.clone().unwrap_or_else(|| directory.join(STACK_FILE));
+    let bytes = workdir::read(&path).exit(Exit::USAGE)?;
+    match (bytes, named) {
+        (Some(bytes), _) => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok((directory, Some(path), Some(config::decode(bytes, &name)?)))
+        }
+        (None, Some(path)) => {
+            let error =
+                failure(Exit::USAGE, format!("there is no stack file `{}`", path.display()));
+            Err(hinted(error, "leave `--config` out for the default stack on this machine"))
+        }
+        (None, None) => Ok((directory, None, None)),
+    }
+}
+
+/// The checked stack file, with what the command line says on top.
+pub fn load(global: &Global, file: Option<&Path>, text: Option<&str>) -> Result<Loaded> {
+    let mut sets = global.set.clone();
+    sets.extend(global.stack.as_ref().map(|name| format!("name={name}")));
+    let file = file.map_or(STACK_FILE.to_owned(), |file| {
+        let name = file.file_name().unwrap_or_default();
+        global.config.as_deref().unwrap_or(Path::new(name)).display().to_string()
+    });
+    config::load_with_origins(Source { text, file: &file, sets: &sets })
+}
+
+impl Session {
+    /// Opens the stack that the stack file describes.
+    pub fn open(global: &Global) -> Result<Self> {
+        let (directory, file, text) = read_stack_file(global)?;
+        let stack = load(global, file.as_deref(), text.as_deref())?.stack;
+        Self::with(global, directory, (file.as_deref(), stack))
+    }
+
+    /// Opens a stack that was brought up before; a stack file that is broken by now does not stand in the way.
+    pub fn open_existing(global: &Global) -> Result<(Self, Record)> {
+        let (directory, file, text) = read_stack_file(global)?;
+        let stack = match load(global, file.as_deref(), text.as_deref()) {
+            Ok(loaded) => loaded.stack,
+            Err(error) => only_stack(&directory, global).ok_or(error)?,
+        };
+        let mut session = Self::with(global, directory, (file.as_deref(), stack))?;
+        match phase::recorded(&session.layout)? {
+            Some(record) => {
+                session.stack = record.stack.clone();
+                Ok((session, record))
+            }
+            None => {
+                let message = format!(
+                    "there is no stack `{}` in `{}`",
+                    session.stack.name,
+                    session.directory.display()
+                );
+                Err(hinted(failure(Exit::NO_STACK, message), "bring it up with `monstack up`"))
+            }
+        }
+    }
+
+    fn with(
+        global: &Global,
+        directory: PathBuf,
+        (file, stack): (Option<&Path>, StackFile),
+    ) -> Result<Self> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let terminated = Arc::new(AtomicBool::new(false));
+        let layout = Layout::new(directory.join(".monstack").join(&stack.name));
+        let user = user(&directory, file)?;
+        let runner = Duct { interrupted: Arc::clone(&interrupted) };
+        let http = Real::default();
+        let global = global.clone();
+        Ok(Self { stack, layout, http, runner, user, directory, global, interrupted, terminated })
+    }
+
+    /// From now on the first Ctrl-C stops the run after its current step, and the second at once.
+    pub fn watch_signals(&self) -> Result<()> {
+        for (signal, code) in [(SIGINT, Exit::INTERRUPTED), (SIGTERM, Exit::TERMINATED)] {
+            let code = i32::from(code.0);
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                code,
+                Arc::clone(&self.interrupted),
+            )
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&self.interrupted)))
+            .context("cannot watch for signals")?;
+        }
+        signal_hook::flag::register(SIGTERM, Arc::clone(&self.terminated))
+            .context("cannot watch for signals")?;
+        Ok(())
+    }
+
+    /// Takes the stack's lock for `command`.
+    pub fn lock(&self, command: &str, wait: Option<Duration>) -> Result<Lock> {
+        let path = self.layout.root().join("lock");
+        let command = format!("monstack {command}");
+        let (lock, broken) = lock::take(&path, &command, wait.unwrap_or_default())?;
+        if let Some(dead) = broken {
+            let message = format!(
+                "lock of `{}` (pid {}), which is dead, was broken",
+                dead.command, dead.process.pid
+            );
+            self.display().event(Event::warning("lock", message));
+        }
+        Ok(lock)
+    }
+
+    /// Shows progress: live on a terminal, as lines elsewhere, not at all with `--quiet`.
+    pub fn display(&self) -> Box<dyn Reporter> {
+        let detail = if self.global.verbose > 0 { Detail::Steps } else { Detail::Normal };
+        colours(self.global.color);
+        if self.global.quiet {
+            Box::new(Several(Vec::new()))
+        } else if std::io::stderr().is_terminal() {
+            Box::new(Terminal::new(detail))
+        } else {
+            Box::new(Plain::new(std::io::stderr(), HEARTBEAT))
+        }
+    }
+
+    /// Shows progress and writes it to the journal.
+    pub fn journal(&self, command: &str) -> Result<Several> {
+        let run = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id());
+        let journal = Journal::open(&self.layout.journal(), &run, command)?;
+        Ok(Several(vec![self.display(), Box::new(journal)]))
+    }
+
+    /// Runs `work` with a context for phases; what it leaves in the context can be used for the answer.
+    pub fn with_context<T>(
+        &self,
+        (report, runner): (&dyn Reporter, &dyn Runner),
+        options: Options,
+        work: impl FnOnce(&mut Context<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let directory = self.directory.clone();
+        let shadow = move |path: &str| std::fs::read(directory.join(path)).ok();
+        let assets = Assets::new(&shadow);
+        let state = State { record: phase::recorded(&self.layout)?, ..State::default() };
+        let mut cx = Context {
+            runner,
+            http: &self.http,
+            report,
+            assets: &assets,
+            layout: self.layout.clone(),
+            user: self.user.clone(),
+            stack: self.stack.clone(),
+            options: Options { jobs: self.global.jobs, ..options },
+            interrupted: &self.interrupted,
+            deadline: self.global.timeout.map(|timeout| Instant::now() + timeout),
+            state,
+            timings: Vec::new(),
+        };
+        work(&mut cx).map_err(|error| self.terminated_or(error))
+    }
+
+    /// SIGTERM has an exit code of its own.
+    fn terminated_or(&self, error: anyhow::Error) -> anyhow::Error {
+        if exit_of(&error) == Exit::INTERRUPTED && self.terminated.load(Ordering::Relaxed) {
+            coded(error, Exit::TERMINATED)
+        } else {
+            error
+        }
+    }
+
+    /// Whether a question can be asked and answered.
+    pub fn can_ask(&self) -> bool {
+        !self.global.no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Whether `--yes` was given.
+    pub fn yes(&self) -> bool {
+        self.global.yes
+    }
+}
+
+/// The one stack of the folder, or the one that `--stack` names, where the stack file cannot tell.
+fn only_stack(directory: &Path, global: &Global) -> Option<StackFile> {
+    let entries = std::fs::read_dir(directory.join(".monstack")).ok()?;
+    let mut records: Vec<Record> = entries
+        .filter_map(|entry| phase::recorded(&Layout::new(entry.ok()?.path())).ok()?)
+        .filter(|record| global.stack.as_ref().is_none_or(|name| *name == record.stack.name))
+        .collect();
+    let record = records.pop()?;
+    records.is_empty().then_some(record.stack)
+}
+
+fn user(directory: &Path, file: Option<&Path>) -> Result<User> {
+    let home =
+        std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| directory.join(".monstack"));
+    let state =
+        std::env::var_os("XDG_STATE_HOME").map_or_else(|| home.join(".local/state"), PathBuf::from);
+    let program = std::env::current_exe().context("cannot find monstack's own program")?;
+    let base = file.and_then(Path::parent).unwrap_or(directory).to_owned();
+    let lock = match file {
+        Some(_) => base.join("components.lock"),
+        None => directory.join(".monstack/components.lock"),
+    };
+    Ok(User {
+        base,
+        cache: resolve::default_cache()?,
+        slots: state.join("monstack/slots"),
+        lock,
+        path: std::env::var_os("PATH").unwrap_or_default(),
+        siblings: program.parent().unwrap_or(Path::new("/")).to_owned(),
+    })
+}
+
+fn colours(color: Color) {
+    let on = match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => return,
+    };
+    console::set_colors_enabled(on);
+    console::set_colors_enabled_stderr(on);
+}

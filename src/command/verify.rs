@@ -1,0 +1,46 @@
+//! `monstack verify`
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::Answer;
+use super::session::Session;
+use crate::cli::{Global, Verify};
+use crate::error::{failure, hinted};
+use crate::exit::Exit;
+use crate::phase::record::Proof;
+use crate::phase::{Options, prove, start};
+use crate::supervisor::client;
+use crate::verify::Overall;
+
+/// Proves the signals of a running stack.
+pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
+    let (session, _) = Session::open_existing(global)?;
+    if !client::is_running(&session.layout.run()) {
+        let error =
+            failure(Exit::UNHEALTHY, format!("stack `{}` does not run", session.stack.name));
+        return Err(hinted(error, "bring it up with `monstack up`"));
+    }
+    let _lock = session.lock("verify", args.wait.lock_wait)?;
+    session.watch_signals()?;
+    let report = session.journal("verify")?;
+    session.with_context((&report, &session.runner), Options::default(), |cx| {
+        let verdict = prove::prove(cx, &args.only)?;
+        if args.only.is_empty() {
+            let hash = start::fingerprint_now(cx)?;
+            let layout = cx.layout.clone();
+            let record = cx.state.record_for(&cx.stack);
+            record.proven = Some(Proof { at: Timestamp::now(), hash, verdict: verdict.clone() });
+            record.save(&layout)?;
+        }
+        let exit = match verdict.result {
+            Overall::Proven => Exit::DONE,
+            Overall::Degraded if !args.strict => Exit::DONE,
+            Overall::Degraded | Overall::Failed => Exit::UNHEALTHY,
+        };
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = verdict.text(&mut text);
+        Answer::new(&verdict, text, exit)
+    })
+}

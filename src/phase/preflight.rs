@@ -1,0 +1,100 @@
+//! Is this a machine on which the stack can run?
+
+use anyhow::{Context as _, Result};
+
+use super::{Change, Context, Phase};
+use crate::config::model::SecretRef;
+use crate::error::{Note, failure, hinted};
+use crate::exit::Exit;
+use crate::report::Event;
+use crate::secret;
+use crate::workdir;
+
+/// Checks the machine and reads the secrets that the stack file refers to.
+pub struct Preflight;
+
+/// Below this many free bytes nothing is started.
+const LEAST_SPACE: u64 = 64 << 20;
+/// Below this many free bytes the user is warned.
+const SOME_SPACE: u64 = 1 << 30;
+
+impl Phase for Preflight {
+    fn title(&self) -> &'static str {
+        "Check this machine"
+    }
+
+    fn run(&self, cx: &mut Context<'_>) -> Result<Change> {
+        check(cx)?;
+        workdir::create(&cx.layout)?;
+        check_space(cx)?;
+        Ok(Change::None)
+    }
+
+    fn dry_run(&self, cx: &mut Context<'_>) -> Result<()> {
+        check(cx)
+    }
+}
+
+fn check(cx: &mut Context<'_>) -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        let error = failure(Exit::USAGE, "target `local` needs Linux, or Windows with WSL2");
+        return Err(hinted(error, "use target `aws` or `hosts` from this machine"));
+    }
+    if let Some(path) = &cx.stack.app.path {
+        let path = cx.user.base.join(path);
+        let missing = ["gunicorn.conf.py", "requirements.txt"]
+            .into_iter()
+            .find(|file| !path.join(file).is_file());
+        if let Some(missing) = missing {
+            let error = failure(
+                Exit::USAGE,
+                format!("`app.path` is `{}`, where there is no `{missing}`", path.display()),
+            );
+            return Err(hinted(
+                error,
+                "name the folder of a WSGI app, or leave `app` out for the built-in one",
+            ));
+        }
+    }
+    for (name, reference) in references(cx) {
+        let secret = secret::read(&reference, cx.runner, &cx.user.base)
+            .with_context(|| format!("cannot read the secret `{name}`"))
+            .exit(Exit::CREDENTIALS)?;
+        cx.state.secrets.insert(name.to_owned(), secret);
+    }
+    Ok(())
+}
+
+/// Every secret that the stack file refers to, by the name of its file below `secrets/`.
+fn references(cx: &Context<'_>) -> Vec<(&'static str, SecretRef)> {
+    let notify = &cx.stack.notify;
+    let password = notify.email.as_ref().and_then(|email| email.smtp.password.clone());
+    [
+        ("slack_webhook", notify.slack.as_ref().map(|slack| slack.webhook.clone())),
+        ("discord_webhook", notify.discord.as_ref().map(|discord| discord.webhook.clone())),
+        ("smtp_password", password),
+        ("database_url", cx.stack.app.database_url.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(name, reference)| Some((name, reference?)))
+    .collect()
+}
+
+fn check_space(cx: &Context<'_>) -> Result<()> {
+    let folder = cx.layout.root();
+    let space = rustix::fs::statvfs(folder)
+        .with_context(|| format!("cannot ask for the free space of `{}`", folder.display()))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if free < LEAST_SPACE {
+        let message = format!("only {} MiB are free below `{}`", free >> 20, folder.display());
+        return Err(hinted(
+            failure(Exit::STEP, message),
+            "free some space, or use another disk with `-C DIR`",
+        ));
+    }
+    if free < SOME_SPACE {
+        let message = format!("only {} MiB are free below `{}`", free >> 20, folder.display());
+        cx.report.event(Event::warning("disk", message));
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What a run asks of the supervisor.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::FlockOperation;
+use rustix::process::Signal;
+
+use super::{Desired, FORMAT, Observed, Paths, Spec, child};
+use crate::process::{self, Identity};
+use crate::workdir;
+
+/// How long the supervisor may take to start.
+const START: Duration = Duration::from_secs(5);
+/// How long it may take to stop everything.
+const STOP: Duration = Duration::from_secs(30);
+
+/// What is wanted now.
+pub fn desired(run: &Path) -> Result<Desired> {
+    Ok(workdir::read_json(&Paths(run).desired())?.unwrap_or_default())
+}
+
+/// What the supervisor saw last, whether it still lives or not.
+pub fn observed(run: &Path) -> Result<Option<Observed>> {
+    let observed: Option<Observed> = workdir::read_json(&Paths(run).observed())?;
+    Ok(observed.filter(|observed| observed.format == FORMAT))
+}
+
+/// Whether a supervisor runs; the kernel knows, for it holds a lock.
+pub fn is_running(run: &Path) -> bool {
+    let Ok(lock) = File::open(Paths(run).lock()) else { return false };
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
+}
+
+/// Tells the supervisor what to run, and starts one if none does; gives the new generation.
+pub fn apply(run: &Path, services: Vec<Spec>) -> Result<u64> {
+    if is_running(run) && observed(run)?.is_none() {
+        // A supervisor of another version of monstack cannot read what is wanted now.
+        stop(run)?;
+    }
+    let generation = desired(run)?.generation + 1;
+    workdir::write_json(&Paths(run).desired(), &Desired { generation, services })?;
+    ensure(run)?;
+    Ok(generation)
+}
+
+/// Starts a supervisor if none runs, and waits until it has looked around.
+pub fn ensure(run: &Path) -> Result<()> {
+    if is_running(run) {
+        return Ok(());
+    }
+    workdir::make_folder(run)?;
+    workdir::remove(&Paths(run).supervisor())?;
+    let mut child = spawn(run)?;
+    let deadline = Instant::now() + START;
+    while !(is_running(run) && Paths(run).supervisor().exists()) {
+        if Instant::now() > deadline || child.try_wait()?.is_some() {
+            bail!(
+                "the supervisor did not start; its last words are in `{}`",
+                Paths(run).log().display()
+            );
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn spawn(run: &Path) -> Result<Child> {
+    let log = workdir::append(&Paths(run).log(), workdir::PLAIN)?;
+    let program = std::env::current_exe().context("cannot find monstack's own program")?;
+    Command::new(program)
+        .arg("__supervise")
+        .arg(run)
+        .current_dir("/")
+        .env_clear()
+        .envs(child::inherited())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().context("cannot share the log")?)
+        .stderr(log)
+        .spawn()
+        .context("cannot start the supervisor")
+}
+
+/// Stops the supervisor and everything it keeps; gives the names of services that live on all the same.
+pub fn stop(run: &Path) -> Result<Vec<String>> {
+    let deadline = Instant::now() + STOP;
+    while is_running(run) && Instant::now() < deadline {
+        if let Some(supervisor) = workdir::read_json::<Identity>(&Paths(run).supervisor())? {
+            process::signal(supervisor, Signal::TERM).context("cannot stop the supervisor")?;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    let names = service_names(run);
+    child::stop(run, &names);
+    Ok(names.into_iter().filter(|name| child::is_held(run, name)).collect())
+}
+
+/// Names of all services that ever took their lock here.
+pub fn service_names(run: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(run) else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".lock").map(str::to_owned))
+        .filter(|name| name != "supervisor")
+        .collect()
+}
+
+/// All living processes of the stack's services.
+pub fn members(run: &Path) -> Vec<Identity> {
+    service_names(run).iter().flat_map(|name| child::members(run, name)).collect()
+}

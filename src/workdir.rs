@@ -1,0 +1,180 @@
+//! Files of a stack: written whole or not at all.
+
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::hinted;
+use crate::layout::Layout;
+
+pub mod journal;
+pub mod lock;
+
+/// Mode of files that hold a secret.
+pub const SECRET: u32 = 0o600;
+/// Mode of all other files.
+pub const PLAIN: u32 = 0o644;
+
+/// Makes the stack's folder, and before it the `.gitignore` that keeps all of it out of repositories.
+pub fn create(layout: &Layout) -> Result<()> {
+    if let Some(all) = layout.root().parent() {
+        make_folder(all)?;
+        write(&all.join(".gitignore"), b"*\n", PLAIN)?;
+    }
+    make_folder(layout.root())?;
+    make_private_folder(&layout.secrets())
+}
+
+/// Makes a folder and those above it.
+pub fn make_folder(path: &Path) -> Result<()> {
+    fs::create_dir_all(path)
+        .with_context(|| format!("cannot make folder `{}`", path.display()))
+        .map_err(way_out)
+}
+
+/// Makes a folder that only its owner may enter.
+pub fn make_private_folder(path: &Path) -> Result<()> {
+    make_folder(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o700))
+        .with_context(|| format!("cannot close folder `{}` to others", path.display()))
+}
+
+/// Writes a file by renaming a complete one into place; says whether anything changed.
+pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<bool> {
+    if is_already(path, contents, mode) {
+        return Ok(false);
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    make_folder(folder)?;
+    let attempt = || -> std::io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".write-").tempfile_in(folder)?;
+        file.write_all(contents)?;
+        file.as_file().set_permissions(Permissions::from_mode(mode))?;
+        file.as_file().sync_data()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    attempt().with_context(|| format!("cannot write `{}`", path.display())).map_err(way_out)?;
+    Ok(true)
+}
+
+/// The contents of a file, or none if it is absent.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(contents) => Ok(Some(contents)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    }
+}
+
+/// Reads a JSON file; none if it is absent or was not written by this version.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    Ok(read(path)?.and_then(|contents| serde_json::from_slice(&contents).ok()))
+}
+
+/// Writes a value as JSON.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<bool> {
+    let mut contents = serde_json::to_vec_pretty(value)?;
+    contents.push(b'\n');
+    write(path, &contents, PLAIN)
+}
+
+/// Removes a file; an absent one is no error.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all that is in it; an absent one is no error.
+pub fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_already(path: &Path, contents: &[u8], mode: u32) -> bool {
+    let same_mode = fs::symlink_metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o777 == mode);
+    same_mode && fs::read(path).is_ok_and(|old| old == contents)
+}
+
+/// Adds what the user can do about a full disk or a folder that cannot be written.
+fn way_out(error: anyhow::Error) -> anyhow::Error {
+    let hint = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            "free some space, or use another disk with `-C DIR`; nothing was left half-written"
+        }
+        Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            "use a folder that you may write with `-C DIR`"
+        }
+        _ => return error,
+    };
+    hinted(error, hint)
+}
+
+/// Opens a file for appending with the given mode.
+pub fn append(path: &Path, mode: u32) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(folder) = path.parent() {
+        make_folder(folder)?;
+    }
+    fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(mode)
+        .open(path)
+        .with_context(|| format!("cannot open `{}`", path.display()))
+        .map_err(way_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b.yml");
+        assert!(write(&path, b"x", PLAIN).unwrap());
+        assert!(!write(&path, b"x", PLAIN).unwrap());
+        assert!(write(&path, b"y", PLAIN).unwrap());
+        assert_eq!(read(&path).unwrap().unwrap(), b"y");
+    }
+
+    #[test]
+    fn a_wrong_mode_is_mended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        write(&path, b"x", PLAIN).unwrap();
+        assert!(write(&path, b"x", SECRET).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, SECRET);
+    }
+
+    #[test]
+    fn the_folder_is_ignored_by_git_and_secrets_are_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path().join(".monstack/demo"));
+        create(&layout).unwrap();
+        assert_eq!(fs::read(folder.path().join(".monstack/.gitignore")).unwrap(), b"*\n");
+        assert_eq!(fs::metadata(layout.secrets()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_in_the_way_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write(folder.path(), b"x", PLAIN).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write `"), "{error}");
+    }
+}

@@ -1,0 +1,60 @@
+//! What the programs that read the files say of them.
+
+use std::process::Command;
+
+use crate::support::{ODD, Stack, default_stack, odd_stack, program, repository, succeeded, walk};
+
+/// Has two rendered stacks checked, and tells what the tool said of them.
+fn checked(component: &str, tool: &str) -> Option<String> {
+    let tool = program(tool)?;
+    let mut said = String::new();
+    let folder = tempfile::tempdir().unwrap();
+    let stacks: [Stack; 2] =
+        [default_stack(&folder.path().join("a")), odd_stack(&folder.path().join(ODD))];
+    for mut stack in stacks {
+        // nginx looks the user up, and which users there are differs from machine to machine.
+        stack.input.facts.worker = None;
+        stack.write();
+        let output = stack.check(component, &tool);
+        succeeded(&format!("{}", tool.display()), &output);
+        said += &String::from_utf8_lossy(&output.stdout);
+    }
+    Some(said)
+}
+
+#[test]
+fn prometheus_accepts_its_configuration() {
+    if let Some(said) = checked("prometheus", "promtool") {
+        let rules = said.lines().filter(|line| line.contains("rules found"));
+        assert_eq!(rules.count(), 8, "{said}");
+    }
+}
+
+#[test]
+fn alertmanager_accepts_its_configuration() {
+    checked("alertmanager", "amtool");
+}
+
+#[test]
+fn nginx_accepts_its_configuration() {
+    checked("nginx", "nginx");
+}
+
+#[test]
+fn loki_accepts_its_configuration() {
+    checked("loki", "loki");
+}
+
+#[test]
+fn alloy_accepts_its_configuration() {
+    checked("alloy", "alloy");
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_not_when_they_should_not() {
+    let Some(promtool) = program("promtool") else { return };
+    let tests = walk(&repository("tests/rules"));
+    assert!(!tests.is_empty());
+    let output = Command::new(promtool).args(["test", "rules"]).args(tests).output().unwrap();
+    succeeded("promtool test rules", &output);
+}

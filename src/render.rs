@@ -130,9 +130,8 @@ pub fn service_spec(
     let engine = Engine::new();
     let context = world.context(service)?;
     let name = service.component.name;
-    let text = |place: &str, source: &str| {
-        engine.plain(&format!("{place} of `{name}`"), source, &context)
-    };
+    let text =
+        |place: &str, source: &str| engine.plain(&format!("{place} of `{name}`"), source, &context);
     let list = |place: &str, sources: &[&str]| {
         sources.iter().map(|source| text(place, source)).collect::<Result<Vec<_>>>()
     };

@@ -9,6 +9,7 @@ use tera::Context;
 
 use super::Input;
 use crate::component::{CATALOGUE, Component};
+use crate::config::duration::Duration;
 use crate::config::model::{ComponentSettings, Email, TargetKind};
 use crate::error::Note;
 use crate::exit::Exit;
@@ -134,11 +135,11 @@ impl<'a> World<'a> {
         let none = ComponentSettings::default();
         let of = |name: &str| self.topology.stack.components.get(name).unwrap_or(&none);
         let interval = match self.topology.stack.target {
-            TargetKind::Local => "2s",
-            TargetKind::Aws | TargetKind::Hosts => "15s",
+            TargetKind::Local => Duration::seconds(2),
+            TargetKind::Aws | TargetKind::Hosts => Duration::seconds(15),
         };
-        let interval = of("prometheus").scrape_interval.as_deref().unwrap_or(interval);
-        let kept = |name| of(name).retention.as_deref().unwrap_or("15d");
+        let interval = of("prometheus").scrape_interval.unwrap_or(interval);
+        let kept = |name| of(name).retention.unwrap_or(Duration::days(15));
         json!({
             "scrape_interval": interval,
             "evaluation_interval": interval,
@@ -154,7 +155,10 @@ impl<'a> World<'a> {
             all.insert("slack".to_owned(), json!({"webhook_file": self.secret(secret::SLACK)?}));
         }
         if notify.discord.is_some() {
-            all.insert("discord".to_owned(), json!({"webhook_file": self.secret(secret::DISCORD)?}));
+            all.insert(
+                "discord".to_owned(),
+                json!({"webhook_file": self.secret(secret::DISCORD)?}),
+            );
         }
         if let Some(mail) = &notify.email {
             all.insert("email".to_owned(), self.email(mail)?);

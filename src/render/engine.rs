@@ -38,9 +38,8 @@ impl Engine {
         let result = std::str::from_utf8(bytes)
             .map_err(|_| anyhow!("it is not UTF-8"))
             .and_then(|source| self.strict(asset, source, context));
-        let result = result.map_err(|error| {
-            failure(Exit::USAGE, format!("cannot render `{asset}`: {error}"))
-        });
+        let result = result
+            .map_err(|error| failure(Exit::USAGE, format!("cannot render `{asset}`: {error}")));
         if assets.is_shadowed(asset) {
             return result.hint(format!(
                 "correct your own `{asset}`, or remove it to use the one that comes with monstack"
@@ -179,7 +178,10 @@ mod tests {
             refused("a\n{{ own.nope | yaml }}"),
             "cannot render `templates/x.yml`: line 2, `own.nope | yaml`: the value is not defined"
         );
-        assert!(refused("{{ own.nope }}").starts_with("cannot render `templates/x.yml`: line 1, `own.nope`: "));
+        assert!(
+            refused("{{ own.nope }}")
+                .starts_with("cannot render `templates/x.yml`: line 1, `own.nope`: ")
+        );
     }
 
     #[test]

@@ -90,14 +90,16 @@ fn logs_that_nobody_ships_raise_no_alert() {
 #[test]
 fn intervals_and_retention_come_from_the_stack_file() {
     let settings = ComponentSettings {
-        scrape_interval: Some("7s".to_owned()),
-        retention: Some("3d".to_owned()),
+        scrape_interval: Some("7s".parse().unwrap()),
+        retention: Some("3d".parse().unwrap()),
         ..ComponentSettings::default()
     };
     let mut topology = topology();
     topology.stack.components.insert("prometheus".to_owned(), settings);
     let files = rendered(&topology, "/s").unwrap();
-    assert!(files["rendered/prometheus/prometheus/prometheus.yml"].contains("scrape_interval: \"7s\""));
+    assert!(
+        files["rendered/prometheus/prometheus/prometheus.yml"].contains("scrape_interval: \"7s\"")
+    );
     let sources = &files["rendered/grafana/grafana/provisioning/datasources/stack.yml"];
     assert!(sources.contains("timeInterval: \"7s\""));
     let service = topology.service("prometheus").unwrap();
@@ -110,7 +112,9 @@ fn other_targets_scrape_less_often_and_ship_the_logs_of_their_node_only() {
     let mut topology = topology();
     topology.stack.target = TargetKind::Hosts;
     let files = rendered(&topology, "/s").unwrap();
-    assert!(files["rendered/prometheus/prometheus/prometheus.yml"].contains("scrape_interval: \"15s\""));
+    assert!(
+        files["rendered/prometheus/prometheus/prometheus.yml"].contains("scrape_interval: \"15s\"")
+    );
     let alloy = &files["rendered/app/alloy/config.alloy"];
     assert!(alloy.contains("flask.log") && !alloy.contains("prometheus.log"));
 }
@@ -151,11 +155,9 @@ fn a_secret_that_was_not_resolved_is_named() {
         serde_yaml::from_str("discord: {webhook: {env: DISCORD_WEBHOOK_URL}}").unwrap();
     let error = rendered(&topology, "/s").unwrap_err();
     assert_eq!(exit_of(&error), Exit::USAGE);
-    assert_eq!(
-        messages(&error)[0],
-        "cannot render `templates/alertmanager/alertmanager.yml`: \
-         line 59, `secrets.discord_webhook | yaml`: the value is not defined"
-    );
+    let message = &messages(&error)[0];
+    assert!(message.starts_with("cannot render `templates/alertmanager/alertmanager.yml`: line "));
+    assert!(message.ends_with(", `secrets.discord_webhook | yaml`: the value is not defined"));
 }
 
 #[test]
@@ -171,8 +173,7 @@ fn a_folder_that_is_not_utf8_is_told() {
     use std::os::unix::ffi::OsStringExt;
     let root = PathBuf::from(std::ffi::OsString::from_vec(b"/s\xff".to_vec()));
     let none = |_: &str| None;
-    let error =
-        render(&topology(), &Layout::new(root), &Assets::new(&none), &input()).unwrap_err();
+    let error = render(&topology(), &Layout::new(root), &Assets::new(&none), &input()).unwrap_err();
     assert!(messages(&error)[0].contains("is not valid UTF-8"));
     assert!(hint_of(&error).unwrap().contains("`-C`"));
 }
@@ -182,8 +183,7 @@ fn a_file_of_the_user_stands_in_front() {
     let shadow = |path: &str| {
         (path == "templates/loki/loki.yml").then(|| b"at: {{ own.listen | yaml }}".to_vec())
     };
-    let files =
-        render(&topology(), &Layout::new("/s"), &Assets::new(&shadow), &input()).unwrap();
+    let files = render(&topology(), &Layout::new("/s"), &Assets::new(&shadow), &input()).unwrap();
     let loki = files.iter().find(|file| file.component == "loki").unwrap();
     assert_eq!(String::from_utf8_lossy(&loki.contents), "at: \"127.77.1.4:3100\"");
 }

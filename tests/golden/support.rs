@@ -56,7 +56,7 @@ impl Stack {
             all += &format!("{} on {}\n", service.component.name, service.node.name);
             spec.args.iter().for_each(|arg| all += &format!("  arg {arg}\n"));
             spec.env.iter().for_each(|(name, value)| all += &format!("  env {name}={value}\n"));
-            for (tool, args) in spec.check {
+            if let Some((tool, args)) = spec.check {
                 all += &format!("  check {tool}\n");
                 args.iter().for_each(|arg| all += &format!("    arg {arg}\n"));
             }

@@ -36,6 +36,30 @@ fn alertmanager_accepts_its_configuration() {
 }
 
 #[test]
+fn the_test_alert_leads_to_its_listener_and_others_to_people() {
+    let Some(amtool) = program("amtool") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let stack = odd_stack(folder.path());
+    stack.write();
+    let file = stack.layout.rendered_secret("prometheus", "alertmanager").join("alertmanager.yml");
+    for (alert, severity, receiver) in [
+        ("MonstackTest", "none", "monstack-test"),
+        ("Note", "none", "nobody"),
+        ("TargetDown", "critical", "people"),
+        ("HighLatency", "warning", "people"),
+    ] {
+        let output = Command::new(&amtool)
+            .args(["config", "routes", "test", "--config.file"])
+            .arg(&file)
+            .args([format!("alertname={alert}"), format!("severity={severity}")])
+            .output()
+            .unwrap();
+        succeeded("amtool config routes test", &output);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), receiver, "{alert}");
+    }
+}
+
+#[test]
 fn nginx_accepts_its_configuration() {
     checked("nginx", "nginx");
 }

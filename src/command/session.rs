@@ -132,7 +132,7 @@ impl Session {
         let layout = Layout::new(directory.join(".monstack").join(&stack.name));
         let user = folders::user(&directory, file)?;
         let runner = Duct { interrupted: Arc::clone(&interrupted) };
-        let http = Real::default();
+        let http = Real::new(Arc::clone(&interrupted));
         let global = global.clone();
         let run = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id());
         Ok(Self {

@@ -16,17 +16,13 @@ use crate::exit::Exit;
 use crate::render::{self, Facts, Input, Rendered, Secrecy};
 use crate::report::Event;
 use crate::resolve::Found;
-use crate::secret;
+use crate::secret::file::{GENERATED, REFERRED};
+use crate::secret::{self};
 use crate::topology::Topology;
 use crate::workdir;
 
 /// Renders and writes.
 pub struct WriteFiles;
-
-/// Secrets that the stack file may refer to; one that it no longer does is removed.
-const REFERRED: &[&str] = &["slack_webhook", "discord_webhook", "smtp_password", "database_url"];
-/// Passwords that are made at the first `up`.
-const GENERATED: &[&str] = &["grafana_admin_password"];
 
 impl Phase for WriteFiles {
     fn title(&self) -> &'static str {

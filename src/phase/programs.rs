@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::{Change, Context, Phase};
 use crate::component::{CATALOGUE, Component, Supply};
 use crate::config::model::ComponentSettings;
+use crate::digest;
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::report::Event;
@@ -93,7 +93,7 @@ fn inputs(cx: &Context<'_>) -> String {
         optional,
     );
     let json = serde_json::to_vec(&essence).unwrap_or_default();
-    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+    digest::sha256(json)
 }
 
 /// The hashed requirements of the app: the user's own, or those of the built-in one.

@@ -14,16 +14,8 @@ use crate::config::model::{Email, TargetKind};
 use crate::error::Note;
 use crate::exit::Exit;
 use crate::layout::Layout;
+use crate::secret::file;
 use crate::topology::{Service, Topology};
-
-/// Names of the files below `secrets/` that hold resolved references.
-mod secret {
-    pub(super) const SLACK: &str = "slack_webhook";
-    pub(super) const DISCORD: &str = "discord_webhook";
-    pub(super) const SMTP: &str = "smtp_password";
-    pub(super) const DATABASE: &str = "app_database_url";
-    pub(super) const GRAFANA: &str = "grafana_admin_password";
-}
 
 /// All that variables are made from.
 pub(super) struct World<'a> {
@@ -151,13 +143,10 @@ impl<'a> World<'a> {
         let notify = &self.topology.stack.notify;
         let mut all = Map::new();
         if notify.slack.is_some() {
-            all.insert("slack".to_owned(), json!({"webhook_file": self.secret(secret::SLACK)?}));
+            all.insert("slack".to_owned(), json!({"webhook_file": self.secret(file::SLACK)?}));
         }
         if notify.discord.is_some() {
-            all.insert(
-                "discord".to_owned(),
-                json!({"webhook_file": self.secret(secret::DISCORD)?}),
-            );
+            all.insert("discord".to_owned(), json!({"webhook_file": self.secret(file::DISCORD)?}));
         }
         if let Some(mail) = &notify.email {
             all.insert("email".to_owned(), self.email(mail)?);
@@ -177,7 +166,7 @@ impl<'a> World<'a> {
         ]);
         if mail.smtp.password.is_some() {
             all.insert("user".to_owned(), json!(mail.smtp.user.as_ref().or(from)));
-            all.insert("password_file".to_owned(), json!(self.secret(secret::SMTP)?));
+            all.insert("password_file".to_owned(), json!(self.secret(file::SMTP)?));
         }
         Ok(Value::Object(all))
     }
@@ -185,9 +174,9 @@ impl<'a> World<'a> {
     /// Files with secrets that programs read themselves.
     fn files(&self) -> Result<Value> {
         let mut all = Map::new();
-        all.insert("grafana_admin_password".to_owned(), json!(self.secret(secret::GRAFANA)?));
+        all.insert("grafana_admin_password".to_owned(), json!(self.secret(file::GRAFANA)?));
         if self.topology.stack.app.database_url.is_some() {
-            all.insert("app_database_url".to_owned(), json!(self.secret(secret::DATABASE)?));
+            all.insert("app_database_url".to_owned(), json!(self.secret(file::DATABASE)?));
         }
         Ok(Value::Object(all))
     }

@@ -24,4 +24,4 @@ up: build
 
 # Figures of this machine
 bench: build
-    bash benches/local.sh
+    python3 benches/local.py

@@ -33,7 +33,13 @@ pub struct Global {
     #[arg(short, long, global = true, value_name = "NAME", env = "MONSTACK_STACK")]
     pub stack: Option<String>,
     /// Override a value of the stack file, such as components.prometheus.retention=2d
-    #[arg(long, global = true, value_name = "KEY=VALUE", env = "MONSTACK_SET", value_delimiter = ';')]
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY=VALUE",
+        env = "MONSTACK_SET",
+        value_delimiter = ';'
+    )]
     pub set: Vec<String>,
     /// How the answer is written to standard output
     #[arg(short, long, global = true, value_enum, default_value_t, env = "MONSTACK_OUTPUT")]
@@ -154,6 +160,9 @@ pub struct Verify {
     /// Only these parts, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS")]
     pub only: Vec<Part>,
+    /// Send the test alert to the channels of the stack file too
+    #[arg(long)]
+    pub notify: bool,
     /// Treat a part that cannot be proven as a failure (exit code 10)
     #[arg(long, env = "MONSTACK_STRICT")]
     pub strict: bool,
@@ -238,7 +247,8 @@ impl Output {
     /// Whether JSON was asked for on a command line that cannot be read otherwise.
     pub fn is_json_asked() -> bool {
         let args: Vec<String> = std::env::args().collect();
-        let pair = |pair: &[String]| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json";
+        let pair =
+            |pair: &[String]| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json";
         args.windows(2).any(pair)
             || args.iter().any(|arg| arg == "-ojson" || arg == "--output=json")
             || std::env::var("MONSTACK_OUTPUT").is_ok_and(|output| output == "json")

@@ -47,7 +47,9 @@ pub fn execute(cli: &Cli) -> Exit {
     };
     let told = match (&outcome, output) {
         (Ok(answer), Output::Text) => report::answer(&answer.text),
-        (Ok(answer), Output::Json) => report::answer(&document(answer.exit, "result", answer.json.clone())),
+        (Ok(answer), Output::Json) => {
+            report::answer(&document(answer.exit, "result", answer.json.clone()))
+        }
         (Err(error), output) => fail(error, exit, output),
     };
     if told.is_err() && exit == Exit::DONE { Exit::FAILURE } else { exit }
@@ -92,6 +94,8 @@ fn dispatch(cli: &Cli) -> Result<Answer> {
         Command::Config(args) => config::run(global, args),
         Command::Version => version::run(),
         Command::Supervise { run } => service::supervise(run),
-        Command::Service { run, name, program, args } => service::become_service(run, name, (program, args)),
+        Command::Service { run, name, program, args } => {
+            service::become_service(run, name, (program, args))
+        }
     }
 }

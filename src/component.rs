@@ -209,6 +209,8 @@ pub struct Package {
     pub name: &'static str,
     /// Path of the program in the package, without the leading `/`.
     pub program: &'static str,
+    /// Folders below `/usr/` that are compiled into the program and looked for where it was unpacked instead.
+    pub shared: &'static [&'static str],
 }
 
 impl Component {

@@ -185,7 +185,10 @@ fn explain(error: anyhow::Error, title: &str) -> anyhow::Error {
     let error = error.context(format!("phase `{title}` failed"));
     let error = if unclassified { crate::error::coded(error, Exit::STEP) } else { error };
     if unhinted {
-        hinted(error, "run `monstack up` again to continue, or `monstack down` to remove what is there")
+        hinted(
+            error,
+            "run `monstack up` again to continue, or `monstack down` to remove what is there",
+        )
     } else {
         error
     }

@@ -117,7 +117,9 @@ pub fn folder(pid: u32) -> Option<PathBuf> {
 /// A variable of a process's environment as it was started with.
 pub fn variable(pid: u32, name: &str) -> Option<String> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut pairs = bytes.split(|byte| *byte == 0).filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
+    let mut pairs = bytes
+        .split(|byte| *byte == 0)
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
 }
 
@@ -240,13 +242,24 @@ mod tests {
         }
     }
 
+    /// Looks until there is an answer, but not for ever.
+    fn await_some<T>(look: impl Fn() -> Option<T>) -> T {
+        for _ in 0..1000 {
+            if let Some(found) = look() {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not happen within 10 s");
+    }
+
     #[test]
     fn odd_names_do_not_shift_the_fields() {
         for name in ["cat", "tmux: server", "a) R 1 (b", "(sd-pam)", "", ")", "ä b"] {
             let stat = Stat::parse(&format!("42 ({name}) {TAIL}")).unwrap();
             assert_eq!(
                 stat,
-                Stat { name: name.to_owned(), state: 'S', parent: 7, start: 124_065 },
+                Stat { name: name.to_owned(), state: 'S', parent: 7, group: 1, start: 124_065 },
                 "{name}"
             );
         }
@@ -278,10 +291,8 @@ mod tests {
         assert!(children_of(std::process::id()).contains(&pid));
         assert!(descendants(&[std::process::id()]).contains(&pid));
         assert_eq!(signal(identity, Signal::TERM).unwrap(), Delivery::Sent);
-        while Identity::of(pid).is_some() {
-            std::thread::yield_now();
-        }
-        assert_eq!(state(pid), Some('Z'));
+        await_some(|| state(pid).filter(|state| *state == 'Z'));
+        assert_eq!(Identity::of(pid), None);
         assert!(!identity.is_alive(), "it ended and was not waited for");
         assert!(!descendants(&[pid]).contains(&pid));
         sleeper.0.wait().unwrap();
@@ -304,13 +315,7 @@ mod tests {
         let pid = sleeper.0.id();
         // While the program is being loaded there are no arguments, or still those of this process.
         let own = command_line(std::process::id()).unwrap();
-        let seen = loop {
-            let seen = command_line(pid).unwrap();
-            if !seen.is_empty() && seen != own {
-                break seen;
-            }
-            std::thread::yield_now();
-        };
+        let seen = await_some(|| command_line(pid).filter(|seen| !seen.is_empty() && *seen != own));
         assert_eq!(seen, ["sleep (1) Z 9", "60"]);
         assert_eq!(name(pid).as_deref(), Some("sleep"));
         assert_eq!(command_line(0), None);

@@ -50,19 +50,31 @@ fn end_of(path: &Path) -> Result<String> {
     file.read_to_end(&mut bytes).with_context(|| format!("cannot read `{}`", path.display()))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     // The first line of a window is rarely whole.
-    Ok(if length > WINDOW { text.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned()) } else { text })
+    Ok(if length > WINDOW {
+        text.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned())
+    } else {
+        text
+    })
 }
 
 /// The first time stamp of a line, RFC 3339 or as nginx writes it in local time.
 fn time_of(line: &str) -> Option<Timestamp> {
     static STAMP: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r"(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?").ok()
+        Regex::new(
+            r"(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?",
+        )
+        .ok()
     });
     let found = STAMP.as_ref()?.captures(line)?;
     let part = |index: usize| found.get(index).map_or("", |part| part.as_str());
     let local = format!("{}-{}-{}T{}{}", part(1), part(2), part(3), part(4), part(5));
     match part(6) {
-        "" => local.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::system()).ok().map(|time| time.timestamp()),
+        "" => local
+            .parse::<jiff::civil::DateTime>()
+            .ok()?
+            .to_zoned(jiff::tz::TimeZone::system())
+            .ok()
+            .map(|time| time.timestamp()),
         zone => format!("{local}{zone}").parse().ok(),
     }
 }
@@ -117,7 +129,8 @@ impl Followed {
         }
         file.seek(SeekFrom::Start(self.offset))?;
         let start = self.rest.len();
-        file.read_to_end(&mut self.rest).with_context(|| format!("cannot read `{}`", self.path.display()))?;
+        file.read_to_end(&mut self.rest)
+            .with_context(|| format!("cannot read `{}`", self.path.display()))?;
         self.offset += (self.rest.len() - start) as u64;
         if let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') {
             let whole: Vec<u8> = self.rest.drain(..=end).collect();
@@ -136,10 +149,13 @@ mod tests {
     fn lines_are_merged_by_their_time() {
         let folder = tempfile::tempdir().unwrap();
         let (one, two) = (folder.path().join("one.log"), folder.path().join("two.log"));
-        fs::write(&one, "time=2026-01-01T00:00:01Z a\n  more of a\ntime=2026-01-01T00:00:03Z c\n").unwrap();
+        fs::write(&one, "time=2026-01-01T00:00:01Z a\n  more of a\ntime=2026-01-01T00:00:03Z c\n")
+            .unwrap();
         fs::write(&two, "{\"time\":\"2026-01-01T00:00:02.5Z\"} b\n").unwrap();
         let files = [one, two, folder.path().join("absent.log")];
-        let ends = |lines: Vec<Line>| -> String { lines.iter().filter_map(|line| line.text.chars().last()).collect() };
+        let ends = |lines: Vec<Line>| -> String {
+            lines.iter().filter_map(|line| line.text.chars().last()).collect()
+        };
         assert_eq!(ends(read(&files, None).unwrap()), "aabc");
         let since = "2026-01-01T00:00:02Z".parse().unwrap();
         assert_eq!(ends(read(&files, Some(since)).unwrap()), "bc");

@@ -24,6 +24,7 @@ mod fixture;
 mod logs;
 mod network;
 mod panels;
+mod presence;
 mod request;
 mod selector;
 mod source;

@@ -21,7 +21,11 @@ pub fn run(global: &Global, args: &Config) -> Result<Answer> {
     match args {
         Config::Validate => {
             let text = format!("{name} is a monitoring stack named `{}`\n", loaded.stack.name);
-            Answer::new(&json!({ "file": name, "stack": loaded.stack.name, "valid": true }), text, Exit::DONE)
+            Answer::new(
+                &json!({ "file": name, "stack": loaded.stack.name, "valid": true }),
+                text,
+                Exit::DONE,
+            )
         }
         _ => {
             let shown = config::show(&loaded.stack, &loaded.origins);

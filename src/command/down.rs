@@ -34,8 +34,13 @@ pub fn run(global: &Global, args: &Down) -> Result<Answer> {
         let kept = args.keep_data.then(|| cx.layout.root().join("data").display().to_string());
         let facts = Facts { stack: cx.stack.name.clone(), kept, phases: cx.timings.clone() };
         let text = match &facts.kept {
-            Some(data) => format!("stack `{}` is down; its data and secrets are kept in `{data}`\n", facts.stack),
-            None => format!("stack `{}` is down; no process, port or file of it is left\n", facts.stack),
+            Some(data) => format!(
+                "stack `{}` is down; its data and secrets are kept in `{data}`\n",
+                facts.stack
+            ),
+            None => {
+                format!("stack `{}` is down; no process, port or file of it is left\n", facts.stack)
+            }
         };
         Answer::new(&facts, text, Exit::DONE)
     })
@@ -50,18 +55,26 @@ fn confirm(session: &Session, args: &Down) -> Result<()> {
     let given = match &args.confirm {
         Some(given) if session.yes() => given.clone(),
         _ if session.can_ask() => Input::<String>::new()
-            .with_prompt(format!("this stops stack `{name}` and destroys its data; type its name to go on"))
+            .with_prompt(format!(
+                "this stops stack `{name}` and destroys its data; type its name to go on"
+            ))
             .allow_empty(true)
             .interact_text()
             .map_err(|error| failure(Exit::DECLINED, format!("no answer: {error}")))?,
         _ => {
-            let error = failure(Exit::DECLINED, format!("`down` destroys the data of stack `{name}` and was not confirmed"));
+            let error = failure(
+                Exit::DECLINED,
+                format!("`down` destroys the data of stack `{name}` and was not confirmed"),
+            );
             return Err(hinted(error, format!("type `monstack down --yes --confirm {name}`")));
         }
     };
     if given == *name {
         return Ok(());
     }
-    let error = failure(Exit::DECLINED, format!("`{given}` is not the name of the stack, which is `{name}`"));
+    let error = failure(
+        Exit::DECLINED,
+        format!("`{given}` is not the name of the stack, which is `{name}`"),
+    );
     Err(hinted(error, format!("type `monstack down --yes --confirm {name}`")))
 }

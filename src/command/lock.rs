@@ -25,11 +25,18 @@ pub fn run(global: &Global, args: &Lock) -> Result<Answer> {
         Some(holder) => format!("stack `{name}` is locked by {}\n", describe(holder)),
     };
     let dead = holder.as_ref().map(Holder::is_dead);
-    Answer::new(&json!({ "stack": name, "holder": holder, "dead": dead, "broken": broken }), text, Exit::DONE)
+    Answer::new(
+        &json!({ "stack": name, "holder": holder, "dead": dead, "broken": broken }),
+        text,
+        Exit::DONE,
+    )
 }
 
 fn describe(holder: &Holder) -> String {
     let life = if holder.is_dead() { "which is dead" } else { "which lives" };
     let since = holder.since.strftime("%Y-%m-%d %H:%M:%S UTC");
-    format!("`{}` (pid {} on `{}`, {life}, since {since})", holder.command, holder.process.pid, holder.host)
+    format!(
+        "`{}` (pid {} on `{}`, {life}, since {since})",
+        holder.command, holder.process.pid, holder.host
+    )
 }

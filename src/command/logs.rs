@@ -36,9 +36,12 @@ pub fn run(global: &Global, args: &Logs) -> Result<Answer> {
     let topology = record.topology();
     let files = files(&session, &topology, &args.role)?;
     let pattern = args.grep.as_deref().map(Regex::new).transpose();
-    let pattern = pattern.map_err(|error| failure(Exit::USAGE, format!("`--grep` is no regular expression: {error}")))?;
+    let pattern = pattern.map_err(|error| {
+        failure(Exit::USAGE, format!("`--grep` is no regular expression: {error}"))
+    })?;
     if args.follow && global.output == Output::Json {
-        let error = failure(Exit::USAGE, "`--follow` never ends, so it cannot be one JSON document");
+        let error =
+            failure(Exit::USAGE, "`--follow` never ends, so it cannot be one JSON document");
         return Err(hinted(error, "leave `--follow` or `--output json` out"));
     }
     let since = args.since.map(|since| Timestamp::now() - since);
@@ -82,19 +85,30 @@ fn files(session: &Session, topology: &Topology, name: &str) -> Result<Vec<PathB
 }
 
 /// Lines from Loki; none where it does not run, does not answer or has no line of this component.
-fn from_loki(session: &Session, topology: &Topology, args: &Logs, since: Option<Timestamp>) -> Option<Vec<Line>> {
+fn from_loki(
+    session: &Session,
+    topology: &Topology,
+    args: &Logs,
+    since: Option<Timestamp>,
+) -> Option<Vec<Line>> {
     // Without Alloy nothing ships lines, so the files know more.
     topology.service("alloy")?;
     let loki = topology.service("loki")?;
     let start = since.unwrap_or_else(|| Timestamp::now() - std::time::Duration::from_secs(3600));
-    let query = format!("{{component=\"{}\"}}", args.role);
+    let query = format!("{{service=\"{}\"}}", args.role);
     let url = format!(
         "{}/loki/api/v1/query_range?direction=backward&limit={LIMIT}&start={}&query={}",
         loki.url(),
         start.as_nanosecond(),
         crate::http::encode(&query),
     );
-    let answer = session.http.send(&Request::get(url)).ok().filter(crate::http::Response::is_success)?.json().ok()?;
+    let answer = session
+        .http
+        .send(&Request::get(url))
+        .ok()
+        .filter(crate::http::Response::is_success)?
+        .json()
+        .ok()?;
     let mut lines: Vec<Line> = answer["data"]["result"]
         .as_array()?
         .iter()

@@ -28,9 +28,15 @@ pub fn run(global: &Global, args: &Open) -> Result<Answer> {
         let cmd = Cmd::write("xdg-open").args([&url]).timeout(Duration::from_secs(10));
         session.runner.read(&cmd).is_ok()
     };
-    Answer::new(&json!({ "component": name, "url": url, "opened": opened }), format!("{url}\n"), Exit::DONE)
+    Answer::new(
+        &json!({ "component": name, "url": url, "opened": opened }),
+        format!("{url}\n"),
+        Exit::DONE,
+    )
 }
 
 fn has_display() -> bool {
-    ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"].iter().any(|name| std::env::var_os(name).is_some())
+    ["DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
 }

@@ -48,12 +48,20 @@ pub fn run(global: &Global, args: &Plan) -> Result<Answer> {
 
 fn text(facts: &Facts) -> String {
     if facts.changes.is_empty() {
-        return format!("stack `{}` is what the stack file says; `monstack up` would change nothing\n", facts.stack);
+        return format!(
+            "stack `{}` is what the stack file says; `monstack up` would change nothing\n",
+            facts.stack
+        );
     }
     let mut out = format!("`monstack up` would, for stack `{}`:\n", facts.stack);
     for change in &facts.changes {
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "  {:15} {}", change.subject, change.change.trim_end().replace('\n', "\n      "));
+        let _ = writeln!(
+            out,
+            "  {:15} {}",
+            change.subject,
+            change.change.trim_end().replace('\n', "\n      ")
+        );
     }
     let _ = writeln!(out, "\n{} changes; nothing was touched", facts.changes.len());
     out

@@ -75,7 +75,12 @@ fn answer(cx: &phase::Context<'_>, args: &Render) -> Result<Answer> {
 
 fn text(facts: &Facts, args: &Render) -> String {
     if !args.diff {
-        return format!("{} files of stack `{}` are in `{}`\n", facts.files.len(), facts.stack, facts.folder);
+        return format!(
+            "{} files of stack `{}` are in `{}`\n",
+            facts.files.len(),
+            facts.stack,
+            facts.folder
+        );
     }
     if facts.files.is_empty() {
         return format!("the files of stack `{}` are as they would be rendered\n", facts.stack);

@@ -19,7 +19,8 @@ pub fn supervise(run: &Path) -> Result<Answer> {
     let _ = rustix::process::setsid();
     let stopped = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&stopped)).context("cannot watch for signals")?;
+        signal_hook::flag::register(signal, Arc::clone(&stopped))
+            .context("cannot watch for signals")?;
     }
     signal_hook::flag::register(SIGHUP, Arc::default()).context("cannot watch for signals")?;
     let http: Arc<dyn Http> = Arc::new(http::real::Real::default());
@@ -28,7 +29,11 @@ pub fn supervise(run: &Path) -> Result<Answer> {
 }
 
 /// Becomes a service; returns only when that fails.
-pub fn become_service(run: &Path, name: &str, (program, args): (&PathBuf, &[String])) -> Result<Answer> {
+pub fn become_service(
+    run: &Path,
+    name: &str,
+    (program, args): (&PathBuf, &[String]),
+) -> Result<Answer> {
     shim::become_service(run, name, program, args)?;
     Answer::new(&json!({}), String::new(), Exit::DONE)
 }

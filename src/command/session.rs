@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::asset::Assets;
@@ -16,6 +17,7 @@ use crate::config::{self, Loaded, Source, StackFile};
 use crate::error::{Note, coded, exit_of, failure, hinted};
 use crate::exec::Runner;
 use crate::exec::duct::Duct;
+use crate::exec::traced::Traced;
 use crate::exit::Exit;
 use crate::http::real::Real;
 use crate::layout::Layout;
@@ -31,6 +33,9 @@ use crate::workdir::{self};
 /// The stack file that is read when none is named.
 const STACK_FILE: &str = "monstack.yml";
 
+/// How many runs are kept.
+const KEPT_RUNS: usize = 20;
+
 /// What every verb needs.
 pub struct Session {
     /// The checked stack file.
@@ -41,6 +46,8 @@ pub struct Session {
     pub http: Real,
     /// Starts programs.
     pub runner: Duct,
+    /// Tells this run from others.
+    pub run: String,
     user: User,
     directory: PathBuf,
     global: Global,
@@ -64,7 +71,8 @@ pub fn read_stack_file(global: &Global) -> Result<(PathBuf, Option<PathBuf>, Opt
             Ok((directory, Some(path), Some(config::decode(bytes, &name)?)))
         }
         (None, Some(path)) => {
-            let error = failure(Exit::USAGE, format!("there is no stack file `{}`", path.display()));
+            let error =
+                failure(Exit::USAGE, format!("there is no stack file `{}`", path.display()));
             Err(hinted(error, "leave `--config` out for the default stack on this machine"))
         }
         (None, None) => Ok((directory, None, None)),
@@ -104,13 +112,21 @@ impl Session {
                 Ok((session, record))
             }
             None => {
-                let message = format!("there is no stack `{}` in `{}`", session.stack.name, session.directory.display());
+                let message = format!(
+                    "there is no stack `{}` in `{}`",
+                    session.stack.name,
+                    session.directory.display()
+                );
                 Err(hinted(failure(Exit::NO_STACK, message), "bring it up with `monstack up`"))
             }
         }
     }
 
-    fn with(global: &Global, directory: PathBuf, (file, stack): (Option<&Path>, StackFile)) -> Result<Self> {
+    fn with(
+        global: &Global,
+        directory: PathBuf,
+        (file, stack): (Option<&Path>, StackFile),
+    ) -> Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
         let terminated = Arc::new(AtomicBool::new(false));
         let layout = Layout::new(directory.join(".monstack").join(&stack.name));
@@ -118,18 +134,35 @@ impl Session {
         let runner = Duct { interrupted: Arc::clone(&interrupted) };
         let http = Real::default();
         let global = global.clone();
-        Ok(Self { stack, layout, http, runner, user, directory, global, interrupted, terminated })
+        let run = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id());
+        Ok(Self {
+            stack,
+            layout,
+            http,
+            runner,
+            run,
+            user,
+            directory,
+            global,
+            interrupted,
+            terminated,
+        })
     }
 
     /// From now on the first Ctrl-C stops the run after its current step, and the second at once.
     pub fn watch_signals(&self) -> Result<()> {
         for (signal, code) in [(SIGINT, Exit::INTERRUPTED), (SIGTERM, Exit::TERMINATED)] {
             let code = i32::from(code.0);
-            signal_hook::flag::register_conditional_shutdown(signal, code, Arc::clone(&self.interrupted))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&self.interrupted)))
-                .context("cannot watch for signals")?;
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                code,
+                Arc::clone(&self.interrupted),
+            )
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&self.interrupted)))
+            .context("cannot watch for signals")?;
         }
-        signal_hook::flag::register(SIGTERM, Arc::clone(&self.terminated)).context("cannot watch for signals")?;
+        signal_hook::flag::register(SIGTERM, Arc::clone(&self.terminated))
+            .context("cannot watch for signals")?;
         Ok(())
     }
 
@@ -139,7 +172,10 @@ impl Session {
         let command = format!("monstack {command}");
         let (lock, broken) = lock::take(&path, &command, wait.unwrap_or_default())?;
         if let Some(dead) = broken {
-            let message = format!("lock of `{}` (pid {}), which is dead, was broken", dead.command, dead.process.pid);
+            let message = format!(
+                "lock of `{}` (pid {}), which is dead, was broken",
+                dead.command, dead.process.pid
+            );
             self.display().event(Event::warning("lock", message));
         }
         Ok(lock)
@@ -160,9 +196,18 @@ impl Session {
 
     /// Shows progress and writes it to the journal.
     pub fn journal(&self, command: &str) -> Result<Several> {
-        let run = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id());
-        let journal = Journal::open(&self.layout.journal(), &run, command)?;
+        let journal = Journal::open(&self.layout.journal(), &self.run, command)?;
         Ok(Several(vec![self.display(), Box::new(journal)]))
+    }
+
+    /// Keeps the answer of this run in a folder of its own, and the newest runs only.
+    pub fn keep_report(&self, facts: &impl Serialize) -> Result<()> {
+        let runs = self.layout.runs();
+        workdir::write_json(&runs.join(&self.run).join("report.json"), facts)?;
+        let mut old: Vec<PathBuf> =
+            std::fs::read_dir(&runs)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        old.sort();
+        old.iter().rev().skip(KEPT_RUNS).try_for_each(|run| workdir::remove_folder(run))
     }
 
     /// Runs `work` with a context for phases; what it leaves in the context can be used for the answer.
@@ -176,8 +221,9 @@ impl Session {
         let shadow = move |path: &str| std::fs::read(directory.join(path)).ok();
         let assets = Assets::new(&shadow);
         let state = State { record: phase::recorded(&self.layout)?, ..State::default() };
+        let traced = Traced { inner: runner, report };
         let mut cx = Context {
-            runner,
+            runner: if self.global.verbose > 1 { &traced } else { runner },
             http: &self.http,
             report,
             assets: &assets,
@@ -225,8 +271,10 @@ fn only_stack(directory: &Path, global: &Global) -> Option<StackFile> {
 }
 
 fn user(directory: &Path, file: Option<&Path>) -> Result<User> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| directory.join(".monstack"));
-    let state = std::env::var_os("XDG_STATE_HOME").map_or_else(|| home.join(".local/state"), PathBuf::from);
+    let home =
+        std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| directory.join(".monstack"));
+    let state =
+        std::env::var_os("XDG_STATE_HOME").map_or_else(|| home.join(".local/state"), PathBuf::from);
     let program = std::env::current_exe().context("cannot find monstack's own program")?;
     let base = file.and_then(Path::parent).unwrap_or(directory).to_owned();
     let lock = match file {

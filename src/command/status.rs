@@ -53,8 +53,10 @@ pub fn run(global: &Global, args: &Args) -> Result<Answer> {
     let run = session.layout.run();
     let observed = client::observed(&run)?.filter(|_| client::is_running(&run));
     let topology = record.topology();
-    let mut components: Vec<Component> =
-        topology.services().map(|service| component(&service, &record, observed.as_ref())).collect();
+    let mut components: Vec<Component> = topology
+        .services()
+        .map(|service| component(&service, &record, observed.as_ref()))
+        .collect();
     components.extend(topology.missing.keys().map(|name| absent(name, record.missing.get(*name))));
     let state = overall(&components, observed.is_some());
     let facts = Facts {
@@ -81,7 +83,8 @@ pub fn run(global: &Global, args: &Args) -> Result<Answer> {
 fn component(service: &Service<'_>, record: &Record, observed: Option<&Observed>) -> Component {
     let name = service.component.name;
     let found = record.programs.get(name);
-    let status = observed.and_then(|observed| observed.services.iter().find(|status| status.name == name));
+    let status =
+        observed.and_then(|observed| observed.services.iter().find(|status| status.name == name));
     let process = status.and_then(|status| status.process).filter(|process| process.is_alive());
     let state = match status.map(|status| status.state) {
         Some(State::Healthy) if process.is_some() => "healthy",
@@ -168,9 +171,16 @@ fn text(facts: &Facts) -> String {
     }
     for component in &facts.components {
         if let Some(reason) = &component.reason {
-            let _ = writeln!(out, "\n  {} is missing: {}", component.name, reason.replace('\n', "\n    "));
+            let _ = writeln!(
+                out,
+                "\n  {} is missing: {}",
+                component.name,
+                reason.replace('\n', "\n    ")
+            );
         }
-        if let (Some(exit), "unhealthy" | "restarting" | "starting") = (&component.last_exit, component.state) {
+        if let (Some(exit), "unhealthy" | "restarting" | "starting") =
+            (&component.last_exit, component.state)
+        {
             let _ = writeln!(out, "\n  {} last ended: {exit}", component.name);
         }
     }

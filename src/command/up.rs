@@ -59,22 +59,29 @@ pub fn run(global: &Global, args: &Up) -> Result<Answer> {
     let _lock = session.lock("up", args.wait.lock_wait)?;
     session.watch_signals()?;
     let report = session.journal("up")?;
-    let options =
-        Options { require_pinned: args.require_pinned, no_verify: args.no_verify, ..Options::default() };
+    let options = Options {
+        require_pinned: args.require_pinned,
+        no_verify: args.no_verify,
+        ..Options::default()
+    };
     session.with_context((&report, &session.runner), options, |cx| {
         run_all(&target::up(options), Mode::Apply, cx)?;
-        answer(cx, args)
+        let facts = facts(cx);
+        session.keep_report(&facts)?;
+        answer(&facts, args)
     })
 }
 
-fn answer(cx: &Context<'_>, args: &Up) -> Result<Answer> {
-    let facts = facts(cx);
-    workdir::write_json(&cx.layout.root().join("report.json"), &facts)?;
+fn answer(facts: &Facts, args: &Up) -> Result<Answer> {
     if args.strict && facts.result == "degraded" {
-        let error = failure(Exit::UNHEALTHY, format!("the stack is degraded: {}", names(&facts.missing)));
-        return Err(hinted(error, "provide what is missing, or leave `--strict` out; `monstack status` says how"));
+        let error =
+            failure(Exit::UNHEALTHY, format!("the stack is degraded: {}", names(&facts.missing)));
+        return Err(hinted(
+            error,
+            "provide what is missing, or leave `--strict` out; `monstack status` says how",
+        ));
     }
-    Answer::new(&facts, text(&facts), Exit::DONE)
+    Answer::new(facts, text(facts), Exit::DONE)
 }
 
 fn facts(cx: &Context<'_>) -> Facts {
@@ -112,7 +119,8 @@ pub fn pages(topology: &Topology, layout: &Layout) -> Vec<Page> {
         .map(|service| {
             let component = service.component.name;
             let password = layout.secrets().join("grafana_admin_password");
-            let login = (component == "grafana").then(|| format!("user admin, password in {}", password.display()));
+            let login = (component == "grafana")
+                .then(|| format!("user admin, password in {}", password.display()));
             let title = if component == "nginx" { "Application" } else { service.component.title };
             Page { component, title, url: service.url(), login }
         })
@@ -149,8 +157,11 @@ fn text(facts: &Facts) -> String {
         let _ = writeln!(out);
         let _ = verdict.text(&mut out);
     }
-    let phases: Vec<String> =
-        facts.phases.iter().map(|timing| format!("{} {:.1} s", timing.phase, timing.seconds)).collect();
+    let phases: Vec<String> = facts
+        .phases
+        .iter()
+        .map(|timing| format!("{} {:.1} s", timing.phase, timing.seconds))
+        .collect();
     let _ = writeln!(out, "\n  {}; in all {:.1} s", phases.join(", "), facts.seconds);
     let _ = writeln!(out, "\nnext: `monstack status`, `monstack open`, `monstack down`");
     out

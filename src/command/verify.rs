@@ -11,20 +11,22 @@ use crate::exit::Exit;
 use crate::phase::record::Proof;
 use crate::phase::{Options, prove, start};
 use crate::supervisor::client;
-use crate::verify::Overall;
+use crate::verify::{Channels, Overall};
 
 /// Proves the signals of a running stack.
 pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
     let (session, _) = Session::open_existing(global)?;
     if !client::is_running(&session.layout.run()) {
-        let error = failure(Exit::UNHEALTHY, format!("stack `{}` does not run", session.stack.name));
+        let error =
+            failure(Exit::UNHEALTHY, format!("stack `{}` does not run", session.stack.name));
         return Err(hinted(error, "bring it up with `monstack up`"));
     }
     let _lock = session.lock("verify", args.wait.lock_wait)?;
     session.watch_signals()?;
     let report = session.journal("verify")?;
+    let channels = if args.notify { Channels::Included } else { Channels::Excluded };
     session.with_context((&report, &session.runner), Options::default(), |cx| {
-        let verdict = prove::prove(cx, &args.only)?;
+        let verdict = prove::prove(cx, &args.only, channels)?;
         if args.only.is_empty() {
             let hash = start::fingerprint_now(cx)?;
             let layout = cx.layout.clone();

@@ -35,10 +35,23 @@ pub const CATALOGUE: &[Component] = &[
                     version: "3.14.0",
                     url: "https://github.com/prometheus/prometheus/releases/download/v{version}/prometheus-{version}.linux-{arch}.tar.gz",
                     checksums: "https://github.com/prometheus/prometheus/releases/download/v{version}/sha256sums.txt",
-                    pins: &[],
+                    pins: &[
+                        (
+                            "amd64",
+                            "f665c6da19eb7ba399c915d30c7d9793c9b417bf8a749b504bc470678631478d",
+                        ),
+                        (
+                            "arm64",
+                            "077f3781ab7245dc04c9a3c9b78ba120fc8e41aa0dc97489b0af67247e50ba83",
+                        ),
+                    ],
                     program: "prometheus-{version}.linux-{arch}/prometheus",
                 }),
-                package: Some(Package { name: "prometheus", program: "usr/bin/prometheus" }),
+                package: Some(Package {
+                    name: "prometheus",
+                    program: "usr/bin/prometheus",
+                    shared: &["/usr/share/prometheus/web"],
+                }),
             }),
         }],
         ports: &[open("http", 9090, &[Peer::Node("grafana")])],
@@ -82,12 +95,16 @@ pub const CATALOGUE: &[Component] = &[
                     version: "0.34.0",
                     url: "https://github.com/prometheus/alertmanager/releases/download/v{version}/alertmanager-{version}.linux-{arch}.tar.gz",
                     checksums: "https://github.com/prometheus/alertmanager/releases/download/v{version}/sha256sums.txt",
-                    pins: &[],
+                    pins: &[(
+                        "amd64",
+                        "19c75a11d8c03dc4ade7abdbddfb3a8f28c9e7b000d0849cda0cd71dffd74a03",
+                    )],
                     program: "alertmanager-{version}.linux-{arch}/alertmanager",
                 }),
                 package: Some(Package {
                     name: "prometheus-alertmanager",
                     program: "usr/bin/prometheus-alertmanager",
+                    shared: &["/usr/share/prometheus/alertmanager"],
                 }),
             }),
         }],
@@ -177,7 +194,16 @@ pub const CATALOGUE: &[Component] = &[
                     version: "13.2.3",
                     url: "https://dl.grafana.com/oss/release/grafana-{version}.linux-{arch}.tar.gz",
                     checksums: "https://dl.grafana.com/oss/release/grafana-{version}.linux-{arch}.tar.gz.sha256",
-                    pins: &[],
+                    pins: &[
+                        (
+                            "amd64",
+                            "6107ad27016296aac38e0d7ffa8753ab540b5541ad27e94790f771289d733235",
+                        ),
+                        (
+                            "arm64",
+                            "a2a41b960ba4c25e83140484e48813730d3c81891a128439a2a9d2df6eb3840e",
+                        ),
+                    ],
                     program: "grafana-{version}/bin/grafana",
                 }),
                 package: None,
@@ -226,12 +252,22 @@ pub const CATALOGUE: &[Component] = &[
                     version: "1.12.1",
                     url: "https://github.com/prometheus/node_exporter/releases/download/v{version}/node_exporter-{version}.linux-{arch}.tar.gz",
                     checksums: "https://github.com/prometheus/node_exporter/releases/download/v{version}/sha256sums.txt",
-                    pins: &[],
+                    pins: &[
+                        (
+                            "amd64",
+                            "b51d8a76aa2a9156a55d501aca6276fae09e262259a5e4e831d2c2222f084e63",
+                        ),
+                        (
+                            "arm64",
+                            "ad35b605f9954b9f1ffddf5ba054bdc5a98d790b9eae5291e1eeb83f1ecbd0e7",
+                        ),
+                    ],
                     program: "node_exporter-{version}.linux-{arch}/node_exporter",
                 }),
                 package: Some(Package {
                     name: "prometheus-node-exporter",
                     program: "usr/bin/prometheus-node-exporter",
+                    shared: &[],
                 }),
             }),
         }],
@@ -296,7 +332,7 @@ pub const CATALOGUE: &[Component] = &[
         health: "/health",
         job: None,
         service: Service {
-            args: &["--config", "{{ own.files }}/source/gunicorn.conf.py"],
+            args: &["--config", "{{ own.source }}/gunicorn.conf.py"],
             env: &[
                 ("MONSTACK_APP_BIND", "{{ own.listen }}"),
                 ("MONSTACK_APP_DATA_DIR", "{{ own.data }}"),
@@ -327,7 +363,7 @@ pub const CATALOGUE: &[Component] = &[
                 aliases: &[],
                 tools: &[],
                 release: None,
-                package: Some(Package { name: "nginx", program: "usr/sbin/nginx" }),
+                package: Some(Package { name: "nginx", program: "usr/sbin/nginx", shared: &[] }),
             }),
         }],
         ports: &[
@@ -389,7 +425,10 @@ pub const CATALOGUE: &[Component] = &[
                     version: "1.18.1",
                     url: "https://github.com/grafana/alloy/releases/download/v{version}/alloy-linux-{arch}.zip",
                     checksums: "https://github.com/grafana/alloy/releases/download/v{version}/SHA256SUMS",
-                    pins: &[],
+                    pins: &[(
+                        "amd64",
+                        "fac853cbc3983a50a2368f9a685b31f74392ae86dd6155461b11a911c07b483c",
+                    )],
                     program: "alloy-linux-{arch}",
                 }),
                 package: None,

@@ -1,8 +1,8 @@
 //! The real `Runner`, over duct.
 
 use std::collections::VecDeque;
-use std::os::unix::process::CommandExt;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -118,7 +118,8 @@ impl Duct {
 
 /// Kills the program and all that it started, which would keep its output open.
 fn end(handle: &duct::ReaderHandle) {
-    let groups = handle.pids().into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    let groups =
+        handle.pids().into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     for group in groups {
         // A group that cannot be killed has ended already.
         let _ = kill_process_group(group, Signal::KILL);
@@ -167,7 +168,9 @@ mod tests {
 
     #[test]
     fn what_a_slow_program_started_is_ended_with_it() {
-        let cmd = Cmd::read("sh").args(["-c", "sleep 60 & echo hi; wait"]).timeout(Duration::from_millis(50));
+        let cmd = Cmd::read("sh")
+            .args(["-c", "sleep 60 & echo hi; wait"])
+            .timeout(Duration::from_millis(50));
         let error = runner().read(&cmd).unwrap_err();
         assert_eq!(exit_of(&error), Exit::TIMEOUT);
     }

@@ -2,13 +2,21 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::http::Response as Answer;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{Http, Method, Progress, Receiver, Request, Response};
+
+mod download;
+
+pub use download::{Broken, check_url, is_loopback};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -19,20 +27,67 @@ const BODY_LIMIT: u64 = 64 << 20;
 /// How long a download may stall between two reads.
 const STALL: Duration = Duration::from_secs(20);
 
-/// Asks servers over the network.
+/// Asks servers over the network. A proxy of the environment is used for all but loopback addresses,
+/// and certificates are checked against the machine's own store.
 pub struct Real {
-    agent: Agent,
+    interrupted: Arc<AtomicBool>,
+    stall: Duration,
+    near: Agent,
+    far: OnceLock<(Config, Agent)>,
 }
 
 impl Default for Real {
     fn default() -> Self {
-        let config = Agent::config_builder()
-            .timeout_connect(Some(CONNECT))
-            .http_status_as_error(false)
-            .user_agent(concat!("monstack/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { agent: config.into() }
+        Self::new(Arc::default())
     }
+}
+
+impl Real {
+    /// A client whose downloads end when `interrupted` becomes true.
+    pub fn new(interrupted: Arc<AtomicBool>) -> Self {
+        let near = builder().proxy(None).build();
+        Self { interrupted, stall: STALL, near: near.into(), far: OnceLock::new() }
+    }
+
+    /// Changes how long a download may stall.
+    #[must_use]
+    pub fn stall(mut self, stall: Duration) -> Self {
+        self.stall = stall;
+        self
+    }
+
+    /// What asks `url`: this machine directly, others through the proxy if there is one.
+    fn agent(&self, url: &str) -> &Agent {
+        if is_loopback(url) { &self.near } else { &self.far().1 }
+    }
+
+    /// The way to other machines, made when it is first needed because reading certificates takes milliseconds.
+    fn far(&self) -> &(Config, Agent) {
+        self.far.get_or_init(|| {
+            let config =
+                builder().tls_config(TlsConfig::builder().root_certs(roots()).build()).build();
+            let agent = Agent::new_with_config(config.clone());
+            (config, agent)
+        })
+    }
+}
+
+fn builder() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
+    Agent::config_builder()
+        .timeout_resolve(Some(CONNECT))
+        .timeout_connect(Some(CONNECT))
+        .http_status_as_error(false)
+        .user_agent(concat!("monstack/", env!("CARGO_PKG_VERSION")))
+}
+
+/// The machine's certificates (`SSL_CERT_FILE` is honoured); Mozilla's where the machine has none, as in small containers.
+fn roots() -> RootCerts {
+    let native = rustls_native_certs::load_native_certs().certs;
+    if native.is_empty() {
+        return RootCerts::WebPki;
+    }
+    let all = native.iter().map(|one| Certificate::from_der(one).to_owned()).collect();
+    RootCerts::Specific(Arc::new(all))
 }
 
 impl Http for Real {
@@ -50,38 +105,7 @@ impl Http for Real {
     }
 
     fn download(&self, url: &str, into: &mut dyn Write, progress: &mut Progress<'_>) -> Result<()> {
-        let answer = self
-            .agent
-            .get(url)
-            .config()
-            .timeout_recv_response(Some(STALL))
-            .build()
-            .call()
-            .with_context(|| format!("cannot download `{url}`"))?;
-        if answer.status() != 200 {
-            bail!("`{url}` answered {}", answer.status());
-        }
-        let total = answer.body().content_length();
-        let mut reader = answer.into_body().into_reader();
-        let mut buffer = vec![0; 64 << 10];
-        let mut done = 0;
-        loop {
-            let count = reader
-                .read(&mut buffer)
-                .with_context(|| format!("the download of `{url}` broke off"))?;
-            if count == 0 {
-                break;
-            }
-            into.write_all(&buffer[..count])?;
-            done += count as u64;
-            progress(done, total);
-        }
-        match total {
-            Some(total) if total != done => {
-                bail!("`{url}` broke off after {done} of {total} bytes")
-            }
-            _ => Ok(()),
-        }
+        download::download(self, url, (into, progress))
     }
 
     fn receive(&self, address: SocketAddr) -> Result<Box<dyn Receiver>> {
@@ -98,12 +122,13 @@ impl Http for Real {
 impl Real {
     fn answer(&self, request: &Request) -> Result<Answer<ureq::Body>, ureq::Error> {
         let timeout = Some(request.timeout.unwrap_or(ANSWER));
+        let agent = self.agent(&request.url);
         match request.method {
             Method::Get => {
                 let builder = request
                     .headers
                     .iter()
-                    .fold(self.agent.get(&request.url), |builder, (name, value)| {
+                    .fold(agent.get(&request.url), |builder, (name, value)| {
                         builder.header(name, value)
                     });
                 builder.config().timeout_global(timeout).build().call()
@@ -112,7 +137,7 @@ impl Real {
                 let builder = request
                     .headers
                     .iter()
-                    .fold(self.agent.post(&request.url), |builder, (name, value)| {
+                    .fold(agent.post(&request.url), |builder, (name, value)| {
                         builder.header(name, value)
                     });
                 builder.config().timeout_global(timeout).build().send(&request.body[..])

@@ -9,6 +9,7 @@ use similar::TextDiff;
 
 use super::programs::library_path;
 use super::{Change, Context, Phase};
+use crate::component::CATALOGUE;
 use crate::error::Note;
 use crate::exec::Cmd;
 use crate::exit::Exit;
@@ -22,6 +23,8 @@ use crate::workdir;
 /// Renders and writes.
 pub struct WriteFiles;
 
+/// Secrets that the stack file may refer to; one that it no longer does is removed.
+const REFERRED: &[&str] = &["slack_webhook", "discord_webhook", "smtp_password", "database_url"];
 /// Passwords that are made at the first `up`.
 const GENERATED: &[&str] = &["grafana_admin_password"];
 
@@ -89,10 +92,23 @@ pub fn rendered(cx: &Context<'_>) -> Result<(Topology, Input, Vec<Rendered>)> {
 }
 
 fn input(cx: &Context<'_>, programs: &std::collections::BTreeMap<String, Found>) -> Input {
-    let homes = programs.iter().map(|(name, found)| (name.clone(), found.home.clone())).collect();
-    let secrets =
-        cx.state.secrets.iter().map(|(name, secret)| (name.clone(), secret.expose().to_owned())).collect();
-    Input { secrets, facts: Facts { worker: worker(), homes } }
+    // A plan may be made before programs were looked for; then the folder of the cache stands for the program's own.
+    let home = |name: &str| {
+        programs.get(name).map_or_else(|| cx.user.cache.join(name), |found| found.home.clone())
+    };
+    let homes = CATALOGUE
+        .iter()
+        .map(|component| (component.name.to_owned(), home(component.name)))
+        .collect();
+    let sources =
+        cx.stack.app.path.iter().map(|path| ("app".to_owned(), cx.user.base.join(path))).collect();
+    let secrets = cx
+        .state
+        .secrets
+        .iter()
+        .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
+        .collect();
+    Input { secrets, facts: Facts { worker: worker(), homes, sources } }
 }
 
 /// User and group of nginx's workers, needed only where its master runs as root.
@@ -101,7 +117,8 @@ fn worker() -> Option<(String, String)> {
         return None;
     }
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let group = if groups.lines().any(|line| line.starts_with("nogroup:")) { "nogroup" } else { "nobody" };
+    let group =
+        if groups.lines().any(|line| line.starts_with("nogroup:")) { "nogroup" } else { "nobody" };
     Some(("nobody".to_owned(), group.to_owned()))
 }
 
@@ -109,7 +126,14 @@ fn worker() -> Option<(String, String)> {
 fn keep_secrets(cx: &mut Context<'_>) -> Result<bool> {
     let mut changed = false;
     for (name, secret) in &cx.state.secrets {
-        changed |= workdir::write(&cx.layout.secrets().join(name), secret.expose().as_bytes(), workdir::SECRET)?;
+        changed |= workdir::write(
+            &cx.layout.secrets().join(name),
+            secret.expose().as_bytes(),
+            workdir::SECRET,
+        )?;
+    }
+    for name in REFERRED.iter().filter(|name| !cx.state.secrets.contains_key(**name)) {
+        workdir::remove(&cx.layout.secrets().join(name))?;
     }
     for name in GENERATED {
         let path = cx.layout.secrets().join(name);
@@ -184,7 +208,10 @@ pub fn difference(file: &Rendered) -> Result<Option<String>> {
         return Ok(Some(format!("{head} (contents hidden, for it may hold a secret)")));
     }
     let Some(old) = old else {
-        return Ok(Some(format!("{head} ({} lines)", String::from_utf8_lossy(&file.contents).lines().count())));
+        return Ok(Some(format!(
+            "{head} ({} lines)",
+            String::from_utf8_lossy(&file.contents).lines().count()
+        )));
     };
     let (old, new) = (String::from_utf8_lossy(&old), String::from_utf8_lossy(&file.contents));
     let diff = TextDiff::from_lines(old.as_ref(), new.as_ref());

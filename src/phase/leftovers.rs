@@ -34,7 +34,8 @@ impl Phase for RemoveFiles {
                 workdir::remove_folder(&root.join(name))?;
             }
             workdir::remove(&cx.layout.stack())?;
-            cx.report.event(Event::step("data", format!("kept in `{}`", root.join("data").display())));
+            cx.report
+                .event(Event::step("data", format!("kept in `{}`", root.join("data").display())));
         } else {
             // The record goes last: as long as it is there, a `down` that was cut short can be run again.
             for name in ["rendered", "data", "logs", "run", "runs", "secrets"] {
@@ -82,7 +83,8 @@ impl Phase for ProveEmpty {
 fn ports(record: &super::Record) -> Vec<String> {
     let topology = record.topology();
     let addresses = topology.services().flat_map(|service| {
-        let ports = service.component.ports.iter().map(|port| (service.node.address, service.number(port)));
+        let ports =
+            service.component.ports.iter().map(|port| (service.node.address, service.number(port)));
         ports.collect::<Vec<_>>()
     });
     addresses
@@ -100,7 +102,8 @@ fn processes(root: &Path) -> Vec<String> {
         .into_iter()
         .filter(|pid| {
             process::folder(*pid).is_some_and(|folder| folder.starts_with(root.join("data")))
-                || process::variable(*pid, start::STACK_VARIABLE).is_some_and(|stack| Path::new(&stack) == root)
+                || process::variable(*pid, start::STACK_VARIABLE)
+                    .is_some_and(|stack| Path::new(&stack) == root)
         })
         .map(|pid| format!("process {pid} (`{}`)", process::name(pid).unwrap_or_default()))
         .collect()

@@ -42,9 +42,18 @@ fn check(cx: &mut Context<'_>) -> Result<()> {
     }
     if let Some(path) = &cx.stack.app.path {
         let path = cx.user.base.join(path);
-        if !path.is_dir() {
-            let error = failure(Exit::USAGE, format!("`app.path` is `{}`, which is no folder", path.display()));
-            return Err(hinted(error, "name the folder of a WSGI app, or leave `app` out for the built-in one"));
+        let missing = ["gunicorn.conf.py", "requirements.txt"]
+            .into_iter()
+            .find(|file| !path.join(file).is_file());
+        if let Some(missing) = missing {
+            let error = failure(
+                Exit::USAGE,
+                format!("`app.path` is `{}`, where there is no `{missing}`", path.display()),
+            );
+            return Err(hinted(
+                error,
+                "name the folder of a WSGI app, or leave `app` out for the built-in one",
+            ));
         }
     }
     for (name, reference) in references(cx) {
@@ -78,7 +87,10 @@ fn check_space(cx: &Context<'_>) -> Result<()> {
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     if free < LEAST_SPACE {
         let message = format!("only {} MiB are free below `{}`", free >> 20, folder.display());
-        return Err(hinted(failure(Exit::STEP, message), "free some space, or use another disk with `-C DIR`"));
+        return Err(hinted(
+            failure(Exit::STEP, message),
+            "free some space, or use another disk with `-C DIR`",
+        ));
     }
     if free < SOME_SPACE {
         let message = format!("only {} MiB are free below `{}`", free >> 20, folder.display());

@@ -7,7 +7,6 @@ use anyhow::Result;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::record::short;
 use super::{Change, Context, Phase};
 use crate::component::{CATALOGUE, Component, Supply};
 use crate::config::model::ComponentSettings;
@@ -15,6 +14,7 @@ use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::report::Event;
 use crate::resolve::{self, Found, Pinning, Platform, Sources};
+use crate::workdir;
 
 /// Finds programs, or sees that those of the last run are still there.
 pub struct FindPrograms;
@@ -36,10 +36,13 @@ impl Phase for FindPrograms {
         let layout = cx.layout.clone();
         let record = cx.state.record_for(&cx.stack);
         let known = |found: &BTreeMap<String, Found>| {
-            found.iter().map(|(name, found)| (name.clone(), found.program.clone())).collect::<BTreeMap<_, _>>()
+            found
+                .iter()
+                .map(|(name, found)| (name.clone(), found.program.clone()))
+                .collect::<BTreeMap<_, _>>()
         };
-        let same = known(&record.programs) == known(&programs)
-            && record.missing.keys().eq(missing.keys());
+        let same =
+            known(&record.programs) == known(&programs) && record.missing.keys().eq(missing.keys());
         record.programs = programs;
         record.missing = missing;
         record.programs_hash = hash;
@@ -54,10 +57,17 @@ impl Phase for FindPrograms {
             return Ok(());
         }
         for component in CATALOGUE {
-            let known = cx.state.record.as_ref().is_some_and(|record| record.programs.contains_key(component.name));
+            let known = cx
+                .state
+                .record
+                .as_ref()
+                .is_some_and(|record| record.programs.contains_key(component.name));
             if !known {
                 cx.state.would += 1;
-                cx.report.event(Event::would(component.name, "find its program: path, cache, download, PATH, package"));
+                cx.report.event(Event::would(
+                    component.name,
+                    "find its program: path, cache, download, PATH, package",
+                ));
             }
         }
         Ok(())
@@ -66,17 +76,32 @@ impl Phase for FindPrograms {
 
 /// Hash of all that decides which programs are used.
 fn inputs(cx: &Context<'_>) -> String {
-    let requirements = cx.assets.get("app/requirements.txt").unwrap_or_default();
-    let pinned: Vec<_> = CATALOGUE.iter().map(|component| (component.name, component.release())).collect();
+    let requirements = requirements(cx);
+    let pinned: Vec<_> =
+        CATALOGUE.iter().map(|component| (component.name, component.release())).collect();
     let optional: Vec<PathBuf> = CATALOGUE
         .iter()
         .filter(|component| !component.required)
         .flat_map(|component| candidates(component, &cx.user.path))
         .collect();
-    let essence =
-        (&cx.stack.components, requirements, pinned, cx.options.require_pinned, &cx.user.siblings, optional);
+    let essence = (
+        &cx.stack.components,
+        requirements,
+        pinned,
+        cx.options.require_pinned,
+        &cx.user.siblings,
+        optional,
+    );
     let json = serde_json::to_vec(&essence).unwrap_or_default();
     Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The hashed requirements of the app: the user's own, or those of the built-in one.
+fn requirements(cx: &Context<'_>) -> Vec<u8> {
+    let own =
+        cx.stack.app.path.as_ref().map(|path| cx.user.base.join(path).join("requirements.txt"));
+    let own = own.and_then(|path| workdir::read(&path).ok().flatten());
+    own.unwrap_or_else(|| cx.assets.get("app/requirements.txt").unwrap_or_default().into_owned())
 }
 
 /// Files on PATH that could be the component's program: one that appears makes `up` look again.
@@ -89,7 +114,10 @@ fn candidates(component: &Component, path: &std::ffi::OsStr) -> Vec<PathBuf> {
         std::iter::once(program.name).chain(aliases.iter().copied())
     });
     let folders: Vec<PathBuf> = std::env::split_paths(path).collect();
-    names.flat_map(|name| folders.iter().map(move |folder| folder.join(name))).filter(|file| file.is_file()).collect()
+    names
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .filter(|file| file.is_file())
+        .collect()
 }
 
 /// Whether the programs of the last run fit and are still there.
@@ -117,7 +145,7 @@ fn settings(cx: &Context<'_>) -> BTreeMap<String, ComponentSettings> {
 type Finding = (BTreeMap<String, Found>, BTreeMap<String, String>);
 
 fn find(cx: &Context<'_>) -> Result<Finding> {
-    let requirements = cx.assets.get("app/requirements.txt").unwrap_or_default();
+    let requirements = requirements(cx);
     let settings = settings(cx);
     let sources = Sources {
         runner: cx.runner,
@@ -130,7 +158,7 @@ fn find(cx: &Context<'_>) -> Result<Finding> {
         sibling_dir: cx.user.siblings.clone(),
         mirror: None,
         pinning: if cx.options.require_pinned { Pinning::Required } else { Pinning::FirstUse },
-        requirements: requirements.into_owned(),
+        requirements,
         platform: Platform::here(),
         parallel: usize::from(cx.options.jobs),
         interrupted: cx.interrupted,
@@ -147,10 +175,11 @@ fn find(cx: &Context<'_>) -> Result<Finding> {
             Err(error) if component.required => fatal.push(format!("{error:#}")),
             Err(error) => {
                 cx.go_on()?;
-                let reason = format!("{error:#}");
-                let message = format!("{}; the stack is degraded without it", short(&reason));
-                cx.report.event(Event::warning(component.name, message));
-                missing.insert(component.name.to_owned(), reason);
+                cx.report.event(Event::warning(
+                    component.name,
+                    "no program was found; the stack is degraded without it",
+                ));
+                missing.insert(component.name.to_owned(), format!("{error:#}"));
             }
         }
     }
@@ -159,11 +188,15 @@ fn find(cx: &Context<'_>) -> Result<Finding> {
         return Ok((found, missing));
     }
     let error = failure(Exit::STEP, fatal.join("\n"));
-    Err(hinted(error, "give the path of a program with `--set components.NAME.path=/path/to/program`, or put it on PATH"))
+    Err(hinted(
+        error,
+        "give the path of a program with `--set components.NAME.path=/path/to/program`, or put it on PATH",
+    ))
 }
 
 /// Where a program that was unpacked without being installed finds its libraries, as an environment variable.
 pub fn library_path(found: &Found) -> Option<(String, String)> {
     let folders = std::env::join_paths(&found.libraries).ok()?;
-    (!found.libraries.is_empty()).then(|| ("LD_LIBRARY_PATH".to_owned(), folders.to_string_lossy().into_owned()))
+    (!found.libraries.is_empty())
+        .then(|| ("LD_LIBRARY_PATH".to_owned(), folders.to_string_lossy().into_owned()))
 }

@@ -31,7 +31,7 @@ impl Phase for Prove {
             cx.state.proof = Some(proof);
             return Ok(Change::None);
         }
-        let verdict = prove(cx, &[])?;
+        let verdict = prove(cx, &[], Channels::Excluded)?;
         let failed = failure_of(&verdict);
         let proof = Proof { at: Timestamp::now(), hash: cx.state.hash.clone(), verdict };
         let layout = cx.layout.clone();
@@ -43,7 +43,10 @@ impl Phase for Prove {
             None => Ok(Change::Some),
             Some(message) => {
                 let error = failure(Exit::UNHEALTHY, message);
-                Err(hinted(error, "the stack runs; look at it with `monstack status`, prove it again with `monstack verify`"))
+                Err(hinted(
+                    error,
+                    "the stack runs; look at it with `monstack status`, prove it again with `monstack verify`",
+                ))
             }
         }
     }
@@ -59,7 +62,8 @@ impl Phase for Prove {
 /// The last proof, where it passed and still speaks of the very same stack.
 fn standing(cx: &Context<'_>) -> Option<Proof> {
     let proof = cx.state.record.as_ref()?.proven.clone()?;
-    let same = !cx.changed() && proof.hash == cx.state.hash && proof.verdict.result != Overall::Failed;
+    let same =
+        !cx.changed() && proof.hash == cx.state.hash && proof.verdict.result != Overall::Failed;
     same.then_some(proof)
 }
 
@@ -75,11 +79,12 @@ fn failure_of(verdict: &Verdict) -> Option<String> {
 }
 
 /// Proves `parts` of the running stack, all of it if there are none.
-pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
+pub fn prove(cx: &Context<'_>, parts: &[Part], channels: Channels) -> Result<Verdict> {
     let record = cx.state.record.as_ref().context("nothing is known of the stack yet")?;
     let topology = record.topology();
     let settings = config::effective(&record.stack);
-    let interval = settings.components.get("prometheus").and_then(|settings| settings.scrape_interval);
+    let interval =
+        settings.components.get("prometheus").and_then(|settings| settings.scrape_interval);
     let interval = interval.map_or(Duration::from_secs(15), Into::into);
     let password = workdir::read(&cx.layout.secrets().join("grafana_admin_password"))?;
     let password = password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -93,7 +98,7 @@ pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
         grafana_password: password.as_deref(),
         interval,
         interrupted: cx.interrupted,
-        channels: Channels::Excluded,
+        channels,
     };
     verify::verify(&subject, parts)
 }

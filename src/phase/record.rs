@@ -82,10 +82,8 @@ impl Record {
     /// The topology that this record describes.
     pub fn topology(&self) -> Topology {
         let mut topology = Topology::new(self.stack.clone(), self.seat.unwrap_or_default());
-        for (name, reason) in &self.missing {
-            if let Some(component) = Component::named(name) {
-                topology.missing.insert(component.name, short(reason).to_owned());
-            }
+        for component in self.missing.keys().filter_map(|name| Component::named(name)) {
+            topology.missing.insert(component.name, "no program was found".to_owned());
         }
         topology
     }
@@ -94,11 +92,6 @@ impl Record {
     pub fn save(&self, layout: &Layout) -> Result<()> {
         workdir::write_json(&layout.stack(), self).map(|_| ())
     }
-}
-
-/// The first line of a reason; the sources that were tried stand below it.
-pub fn short(reason: &str) -> &str {
-    reason.lines().next().unwrap_or_default().trim_end_matches(':')
 }
 
 impl State {

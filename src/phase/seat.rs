@@ -21,7 +21,8 @@ use crate::workdir;
 pub struct TakeAddresses;
 
 /// What is added to every port where somebody listens on one of them on all addresses.
-const OFFSETS: &[u16] = &[0, 10_000, 20_000, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000];
+const OFFSETS: &[u16] =
+    &[0, 10_000, 20_000, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000];
 
 impl Phase for TakeAddresses {
     fn title(&self) -> &'static str {
@@ -43,7 +44,10 @@ impl Phase for TakeAddresses {
         record.seat = Some(seat);
         record.nodes = record.topology().nodes;
         record.save(&layout)?;
-        cx.report.event(Event::step("addresses", format!("127.77.{}.1 to 127.77.{}.5", seat.slot, seat.slot)));
+        cx.report.event(Event::step(
+            "addresses",
+            format!("127.77.{}.1 to 127.77.{}.5", seat.slot, seat.slot),
+        ));
         Ok(Change::Some)
     }
 
@@ -54,7 +58,10 @@ impl Phase for TakeAddresses {
         let seat = choose(cx)?;
         cx.state.would += 1;
         cx.state.record_for(&cx.stack).seat = Some(seat);
-        cx.report.event(Event::would("addresses", format!("take 127.77.{}.1 to 127.77.{}.5", seat.slot, seat.slot)));
+        cx.report.event(Event::would(
+            "addresses",
+            format!("take 127.77.{}.1 to 127.77.{}.5", seat.slot, seat.slot),
+        ));
         Ok(())
     }
 }
@@ -78,7 +85,10 @@ fn refuse_busy(cx: &Context<'_>, seat: Seat) -> Result<()> {
         None => Ok(()),
         Some(Busy::Here(holder) | Busy::Everywhere(holder)) => {
             let error = failure(Exit::STEP, holder);
-            Err(hinted(error, "stop that program, or move the stack with `monstack down --keep-data` and `monstack up`"))
+            Err(hinted(
+                error,
+                "stop that program, or move the stack with `monstack down --keep-data` and `monstack up`",
+            ))
         }
     }
 }
@@ -99,7 +109,8 @@ fn choose(cx: &Context<'_>) -> Result<Seat> {
             match first_busy(&Topology::new(cx.stack.clone(), seat), &[]) {
                 None => {
                     if offset > 0 {
-                        let moved = format!("{reason}; the ports of this stack are moved up by {offset}");
+                        let moved =
+                            format!("{reason}; the ports of this stack are moved up by {offset}");
                         cx.report.event(Event::warning("ports", moved));
                     }
                     return Ok(seat);
@@ -113,7 +124,10 @@ fn choose(cx: &Context<'_>) -> Result<Seat> {
         }
     }
     let error = failure(Exit::STEP, format!("no free loopback addresses were found: {reason}"));
-    Err(hinted(error, "stop the program that holds the port, or take down a stack you no longer need"))
+    Err(hinted(
+        error,
+        "stop the program that holds the port, or take down a stack you no longer need",
+    ))
 }
 
 fn first_busy(topology: &Topology, ours: &[u32]) -> Option<Busy> {
@@ -136,7 +150,8 @@ fn is_taken(address: &SocketAddr) -> bool {
 
 /// Who holds a taken address, unless it is the stack itself.
 fn busy(address: SocketAddr, listeners: &[Listener], ours: &[u32]) -> Option<Busy> {
-    let mut holders: Vec<&Listener> = listeners.iter().filter(|listener| listener.covers(address)).collect();
+    let mut holders: Vec<&Listener> =
+        listeners.iter().filter(|listener| listener.covers(address)).collect();
     holders.sort_by_key(|holder| holder.address.ip().is_unspecified());
     if holders.iter().any(|holder| holder.pid.is_some_and(|pid| ours.contains(&pid))) {
         return None;
@@ -146,9 +161,11 @@ fn busy(address: SocketAddr, listeners: &[Listener], ours: &[u32]) -> Option<Bus
         _ => format!("a program of user {}", holder.user),
     };
     Some(match holders.first() {
-        Some(holder) if holder.address.ip().is_unspecified() => {
-            Busy::Everywhere(format!("port {} is held on every address by {}", address.port(), who(holder)))
-        }
+        Some(holder) if holder.address.ip().is_unspecified() => Busy::Everywhere(format!(
+            "port {} is held on every address by {}",
+            address.port(),
+            who(holder)
+        )),
         Some(holder) => Busy::Here(format!("`{address}` is held by {}", who(holder))),
         None => Busy::Here(format!("`{address}` is held by another program")),
     })
@@ -164,7 +181,9 @@ fn taken_slots(slots: &Path, own: &Path) -> Vec<u8> {
     let Ok(entries) = fs::read_dir(slots) else { return Vec::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|slot| owner(slots, *slot).is_some_and(|root| root != own && root.join("stack.json").exists()))
+        .filter(|slot| {
+            owner(slots, *slot).is_some_and(|root| root != own && root.join("stack.json").exists())
+        })
         .collect()
 }
 
@@ -193,16 +212,21 @@ mod tests {
     #[test]
     fn a_port_held_on_every_address_is_told_from_one_held_here() {
         let wild = TcpListener::bind("0.0.0.0:0").unwrap();
-        let address = SocketAddr::from((Ipv4Addr::new(127, 77, 251, 3), wild.local_addr().unwrap().port()));
+        let address =
+            SocketAddr::from((Ipv4Addr::new(127, 77, 251, 3), wild.local_addr().unwrap().port()));
         let listeners = process::listeners().unwrap();
         assert!(is_taken(&address));
-        assert!(matches!(busy(address, &listeners, &[]), Some(Busy::Everywhere(text)) if text.contains("on every")));
+        assert!(
+            matches!(busy(address, &listeners, &[]), Some(Busy::Everywhere(text)) if text.contains("on every"))
+        );
         assert!(busy(address, &listeners, &[std::process::id()]).is_none());
         drop(wild);
         let here = TcpListener::bind((Ipv4Addr::new(127, 77, 251, 3), 0)).unwrap();
         let address = here.local_addr().unwrap();
         let listeners = process::listeners().unwrap();
-        assert!(matches!(busy(address, &listeners, &[]), Some(Busy::Here(text)) if text.contains("127.77.251.3")));
+        assert!(
+            matches!(busy(address, &listeners, &[]), Some(Busy::Here(text)) if text.contains("127.77.251.3"))
+        );
     }
 
     #[test]

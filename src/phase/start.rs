@@ -68,7 +68,10 @@ pub fn specs(cx: &Context<'_>) -> Result<Vec<Spec>> {
             let name = component.name;
             let command = render::service_spec(&topology, &cx.layout, &input, &service)?;
             let found = record.programs.get(name);
-            let program = found.map_or_else(|| PathBuf::from(component.programs[0].name), |found| found.program.clone());
+            let program = found.map_or_else(
+                || PathBuf::from(component.programs[0].name),
+                |found| found.program.clone(),
+            );
             let own = own_files(&rendered, name);
             let mut env = command.env;
             env.push((STACK_VARIABLE.to_owned(), cx.layout.root().display().to_string()));
@@ -81,7 +84,9 @@ pub fn specs(cx: &Context<'_>) -> Result<Vec<Spec>> {
                 dir: dir(cx, name, found),
                 folders: folders(cx, name),
                 files: own.iter().map(|file| file.path.clone()).collect(),
-                files_hash: hash_contents(own.iter().map(|file| (file.path.as_path(), &file.contents))),
+                files_hash: hash_contents(
+                    own.iter().map(|file| (file.path.as_path(), &file.contents)),
+                ),
                 health: service.health(),
                 reload: component.service.reload,
                 reopen: component.service.reopen,
@@ -116,7 +121,8 @@ pub fn fingerprint_now(cx: &Context<'_>) -> Result<String> {
 }
 
 fn fingerprint(specs: &[Spec]) -> String {
-    let parts = specs.iter().map(|spec| (Path::new(&spec.name), spec.identity() + &spec.files_hash));
+    let parts =
+        specs.iter().map(|spec| (Path::new(&spec.name), spec.identity() + &spec.files_hash));
     hash_contents(parts)
 }
 
@@ -140,7 +146,9 @@ fn actions(run: &Path, specs: &[Spec]) -> Result<Vec<(String, String)>> {
 }
 
 fn action(spec: &Spec, status: Option<&Status>) -> Option<&'static str> {
-    let Some(status) = status.filter(|status| status.process.is_some_and(|process| process.is_alive())) else {
+    let Some(status) =
+        status.filter(|status| status.process.is_some_and(|process| process.is_alive()))
+    else {
         return Some("start it");
     };
     if status.spec != spec.identity() {
@@ -158,7 +166,9 @@ fn wait(cx: &Context<'_>, specs: &[Spec], (generation, before, began): Before) -
     let run = cx.layout.run();
     let mut healthy = BTreeSet::new();
     let restarts_before = |name: &str| {
-        let status = before.as_ref().and_then(|before| before.services.iter().find(|status| status.name == name));
+        let status = before
+            .as_ref()
+            .and_then(|before| before.services.iter().find(|status| status.name == name));
         status.map_or(0, |status| status.restarts)
     };
     loop {
@@ -168,7 +178,8 @@ fn wait(cx: &Context<'_>, specs: &[Spec], (generation, before, began): Before) -
             if status.state == State::Healthy {
                 if healthy.insert(status.name.clone()) {
                     let seconds = began.elapsed().as_secs_f64();
-                    cx.report.event(Event::step(&status.name, format!("healthy after {seconds:.1} s")));
+                    cx.report
+                        .event(Event::step(&status.name, format!("healthy after {seconds:.1} s")));
                 }
             } else if status.restarts.saturating_sub(restarts_before(&status.name)) >= LOST {
                 return Err(lost(cx, specs, status));
@@ -189,18 +200,31 @@ fn wait(cx: &Context<'_>, specs: &[Spec], (generation, before, began): Before) -
 
 fn lost(cx: &Context<'_>, specs: &[Spec], status: &Status) -> anyhow::Error {
     let ended = status.last_exit.as_deref().unwrap_or("ended");
-    let message = format!("`{}` does not stay up: {ended}{}", status.name, last_words(specs, &status.name));
+    let message =
+        format!("`{}` does not stay up: {ended}{}", status.name, last_words(specs, &status.name));
     let error = failure(Exit::STEP, message);
-    hinted(error, format!("look at `{}`", cx.layout.logs().join(format!("{}.log", status.name)).display()))
+    hinted(
+        error,
+        format!("look at `{}`", cx.layout.logs().join(format!("{}.log", status.name)).display()),
+    )
 }
 
 fn late(cx: &Context<'_>, specs: &[Spec], healthy: &BTreeSet<String>) -> anyhow::Error {
-    let late: Vec<&str> =
-        specs.iter().map(|spec| spec.name.as_str()).filter(|name| !healthy.contains(*name)).collect();
+    let late: Vec<&str> = specs
+        .iter()
+        .map(|spec| spec.name.as_str())
+        .filter(|name| !healthy.contains(*name))
+        .collect();
     let words: String = late.iter().map(|name| last_words(specs, name)).collect();
-    let message =
-        format!("no healthy answer within {} s from {}{words}", PATIENCE.as_secs(), late.join(", "));
-    hinted(failure(Exit::TIMEOUT, message), format!("look at the logs in `{}`", cx.layout.logs().display()))
+    let message = format!(
+        "no healthy answer within {} s from {}{words}",
+        PATIENCE.as_secs(),
+        late.join(", ")
+    );
+    hinted(
+        failure(Exit::TIMEOUT, message),
+        format!("look at the logs in `{}`", cx.layout.logs().display()),
+    )
 }
 
 /// The last lines that a service wrote, indented.

@@ -22,7 +22,10 @@ impl Phase for StopServices {
         let left = client::stop(&run)?;
         if !left.is_empty() {
             let error = failure(Exit::LEFTOVERS, format!("{} did not stop", left.join(", ")));
-            return Err(hinted(error, "run `monstack down` again; `monstack status` names the processes"));
+            return Err(hinted(
+                error,
+                "run `monstack down` again; `monstack status` names the processes",
+            ));
         }
         for name in &running {
             cx.report.event(Event::step(name, "stopped"));

@@ -138,6 +138,8 @@ fn inode(link: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
+    use std::process::Command;
 
     fn at(address: &str) -> Listener {
         Listener { address: address.parse().unwrap(), pid: None, program: None, user: 0 }
@@ -190,6 +192,22 @@ mod tests {
         assert_eq!(listeners_of(&BTreeSet::from([1])).unwrap().contains(&found), own == 1);
         drop(listener);
         assert_eq!(holder(address), None);
+    }
+
+    #[test]
+    fn of_several_holders_the_lowest_number_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let own = std::process::id();
+        let shared = OwnedFd::from(listener.try_clone().unwrap());
+        let mut child = Command::new("sleep").arg("60").stdin(shared).spawn().unwrap();
+        let pid = child.id();
+        let both = holder(address).unwrap().pid;
+        let of_child = listeners_of(&BTreeSet::from([pid])).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(both, Some(own.min(pid)));
+        assert!(of_child.iter().any(|one| one.address == address && one.pid == Some(pid)));
     }
 
     #[test]

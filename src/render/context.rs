@@ -7,10 +7,10 @@ use anyhow::{Result, anyhow};
 use serde_json::{Map, Value, json};
 use tera::Context;
 
-use super::Input;
+use super::{Input, SOURCE};
 use crate::component::{CATALOGUE, Component};
-use crate::config::duration::Duration;
-use crate::config::model::{ComponentSettings, Email, TargetKind};
+use crate::config;
+use crate::config::model::{Email, TargetKind};
 use crate::error::Note;
 use crate::exit::Exit;
 use crate::layout::Layout;
@@ -107,9 +107,13 @@ impl<'a> World<'a> {
         for (name, path) in folders {
             own.insert(name.to_owned(), json!(text(&path)?));
         }
-        if let Some(home) = self.input.facts.homes.get(component) {
+        let facts = &self.input.facts;
+        if let Some(home) = facts.homes.get(component) {
             own.insert("home".to_owned(), json!(text(home)?));
         }
+        let shipped = self.layout.rendered(node, component).join(SOURCE);
+        let source = facts.sources.get(component).unwrap_or(&shipped);
+        own.insert("source".to_owned(), json!(text(source)?));
         Ok(Value::Object(own))
     }
 
@@ -132,19 +136,14 @@ impl<'a> World<'a> {
     }
 
     fn settings(&self) -> Value {
-        let none = ComponentSettings::default();
-        let of = |name: &str| self.topology.stack.components.get(name).unwrap_or(&none);
-        let interval = match self.topology.stack.target {
-            TargetKind::Local => Duration::seconds(2),
-            TargetKind::Aws | TargetKind::Hosts => Duration::seconds(15),
-        };
-        let interval = of("prometheus").scrape_interval.unwrap_or(interval);
-        let kept = |name| of(name).retention.unwrap_or(Duration::days(15));
+        let components = config::effective(&self.topology.stack).components;
+        let of = |name: &str| components.get(name).cloned().unwrap_or_default();
+        let prometheus = of("prometheus");
         json!({
-            "scrape_interval": interval,
-            "evaluation_interval": interval,
-            "retention": kept("prometheus"),
-            "log_retention": kept("loki"),
+            "scrape_interval": prometheus.scrape_interval,
+            "evaluation_interval": prometheus.scrape_interval,
+            "retention": prometheus.retention,
+            "log_retention": of("loki").retention,
         })
     }
 

@@ -11,7 +11,7 @@ fn topology() -> Topology {
 
 fn input() -> Input {
     let homes = [("grafana".to_owned(), PathBuf::from("/opt/grafana"))].into();
-    Input { facts: Facts { worker: None, homes }, ..Input::default() }
+    Input { facts: Facts { worker: None, homes, ..Facts::default() }, ..Input::default() }
 }
 
 fn rendered(topology: &Topology, root: &str) -> Result<BTreeMap<String, String>> {
@@ -90,8 +90,8 @@ fn logs_that_nobody_ships_raise_no_alert() {
 #[test]
 fn intervals_and_retention_come_from_the_stack_file() {
     let settings = ComponentSettings {
-        scrape_interval: Some("7s".parse().unwrap()),
-        retention: Some("3d".parse().unwrap()),
+        scrape_interval: Some(crate::config::Duration::seconds(7)),
+        retention: Some(crate::config::Duration::days(3)),
         ..ComponentSettings::default()
     };
     let mut topology = topology();
@@ -125,13 +125,19 @@ fn nginx_names_a_user_only_where_it_changes_to_one() {
 }
 
 #[test]
-fn users_are_not_told_of_the_test_alert() {
+fn users_are_told_of_the_test_alert_on_demand_only() {
     let text = default_file("secrets/rendered/prometheus/alertmanager/alertmanager.yml");
     let file: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
-    let first = &file["route"]["routes"][0];
-    assert_eq!(first["matchers"][0], "alertname=\"MonstackTest\"");
-    assert_eq!(first["receiver"], "monstack-test");
-    assert!(first.get("continue").is_none());
+    let routes = file["route"]["routes"].as_sequence().unwrap();
+    let matching: Vec<_> = routes
+        .iter()
+        .filter(|it| it["matchers"][0] == "alertname=\"MonstackTest\"")
+        .map(|it| (it["receiver"].as_str().unwrap(), it["matchers"].as_sequence().unwrap().len()))
+        .collect();
+    // People get it only with a second matcher, the label that `verify --notify` sets.
+    assert_eq!(matching, [("people", 2), ("monstack-test", 1)]);
+    assert_eq!(routes[0]["matchers"][1], "notify=\"yes\"");
+    assert!(routes[1].get("continue").is_none());
     let receivers = file["receivers"].as_sequence().unwrap();
     let test = receivers.iter().find(|it| it["name"] == "monstack-test").unwrap();
     assert_eq!(test["webhook_configs"][0]["url"], "http://127.77.1.3:9099/");

@@ -59,7 +59,10 @@ pub fn ensure(run: &Path) -> Result<()> {
     let deadline = Instant::now() + START;
     while !(is_running(run) && Paths(run).supervisor().exists()) {
         if Instant::now() > deadline || child.try_wait()?.is_some() {
-            bail!("the supervisor did not start; its last words are in `{}`", Paths(run).log().display());
+            bail!(
+                "the supervisor did not start; its last words are in `{}`",
+                Paths(run).log().display()
+            );
         }
         thread::sleep(Duration::from_millis(10));
     }

@@ -45,9 +45,7 @@ pub fn keep(run: &Path, http: &Arc<dyn Http>, stopped: &AtomicBool) -> Result<()
     loop {
         let desired = keeper.read_desired();
         let gone = !run.exists();
-        if stopped.load(Ordering::Relaxed)
-            || gone
-        {
+        if stopped.load(Ordering::Relaxed) || gone {
             keeper.stop_all();
             return Ok(());
         }
@@ -141,8 +139,12 @@ impl Keeper {
 
     fn tell(&mut self) {
         let services = self.services.values().map(|service| service.status.clone()).collect();
-        let observed =
-            Observed { format: FORMAT, supervisor: self.supervisor, generation: self.generation, services };
+        let observed = Observed {
+            format: FORMAT,
+            supervisor: self.supervisor,
+            generation: self.generation,
+            services,
+        };
         // On a full disk the file stays old and is tried again at the next look.
         if self.told.as_ref() != Some(&observed)
             && workdir::write_json(&Paths(&self.run).observed(), &observed).is_ok()

@@ -204,11 +204,16 @@ fn taken<T>(address: SocketAddr, error: anyhow::Error) -> Result<T> {
 mod tests {
     use super::*;
     use crate::error::hint_of;
+    use crate::http::{Http, Progress, Request, Response};
+    use crate::verify::Subject;
+    use crate::verify::context::Clock;
     use crate::verify::fixture::Fixture;
     use crate::verify::verdict::Outcome;
     use serde_json::json;
     use std::fs;
+    use std::io::Write;
     use std::net::TcpListener;
+    use std::path::PathBuf;
 
     const RULES: &str = "http://127.77.1.3:9090/api/v1/rules";
     const QUERY: &str = "http://127.77.1.3:9090/api/v1/query?query=monstack_test_alert%7Brun";
@@ -276,6 +281,53 @@ mod tests {
         assert_eq!(sheet.facts["resolved_seconds"], 0.0);
         assert_eq!(sheet.summary, "fired after 0.2 s, received after 0.2 s, resolved after 0.0 s");
         assert!(!fixture.textfile("monstack_test_alert.prom").exists());
+    }
+
+    /// Tells what an Alertmanager would tell that looked at the written metric right now.
+    struct Live<'a>(&'a Fixture);
+
+    impl Http for Live<'_> {
+        fn send(&self, request: &Request) -> Result<Response> {
+            self.0.http.send(request)
+        }
+
+        fn download(&self, url: &str, _: &mut dyn Write, _: &mut Progress<'_>) -> Result<()> {
+            bail!("`{url}` is not wanted here")
+        }
+
+        fn receive(&self, _: SocketAddr) -> Result<Box<dyn Receiver>> {
+            Ok(Box::new(Inbox(self.0.textfile("monstack_test_alert.prom"), String::new())))
+        }
+    }
+
+    struct Inbox(PathBuf, String);
+
+    impl Receiver for Inbox {
+        fn next(&mut self, _: Duration) -> Option<Vec<u8>> {
+            let text = fs::read_to_string(&self.0).unwrap();
+            if std::mem::replace(&mut self.1, text.clone()) == text {
+                return None;
+            }
+            let status = if text.ends_with(" 1\n") { "firing" } else { "resolved" };
+            Some(webhook(status, "run1").into())
+        }
+    }
+
+    #[test]
+    fn the_alert_resolves_because_the_metric_is_written_anew() {
+        let fixture = stack(&[]);
+        let live = Live(&fixture);
+        let subject = Subject { http: &live, ..fixture.subject() };
+        let mut sheet = Sheet::default();
+        let cx = Context { subject: &subject, clock: &Clock::turned(), run: "run1".to_owned() };
+        check(&cx, &mut sheet).unwrap();
+        assert_eq!(Outcome::of(&sheet.items), Outcome::Proven);
+    }
+
+    #[test]
+    fn an_alert_that_is_told_again_has_not_resolved() {
+        let posted = [webhook("firing", "run1"), webhook("firing", "run1")];
+        assert_eq!(failure(&stack(&posted)).0, "no `resolved` alert arrived at `127.77.1.3:9099`");
     }
 
     #[test]

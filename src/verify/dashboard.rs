@@ -110,7 +110,9 @@ fn question(
         "prometheus" => Language::PromQl,
         "loki" => Language::LogQl,
         other => {
-            return Err(format!("it asks the data source `{other}`, which the stack does not have"));
+            return Err(format!(
+                "it asks the data source `{other}`, which the stack does not have"
+            ));
         }
     };
     match target["expr"].as_str() {

@@ -9,31 +9,33 @@ use anyhow::{Context as _, Result};
 
 use super::context::{Context, Sheet};
 use super::verdict::{Item, Outcome};
-use crate::process::Listener;
+use crate::process::{self, Listener};
 
 /// How long a connection over loopback may take.
 const CONNECT: Duration = Duration::from_secs(2);
 const WAY_OUT: &str = "run `monstack status`, then `monstack up`";
 
-/// A port of the table, with what it is called.
+/// Ports of the table, with what each is called.
 type Declared = BTreeMap<SocketAddr, String>;
+
+/// How the machine is looked at.
+struct Probe<'a> {
+    connect: &'a dyn Fn(SocketAddr) -> io::Result<()>,
+    holder: &'a dyn Fn(SocketAddr) -> Option<Listener>,
+}
 
 /// Checks the ports.
 pub fn check(cx: &Context<'_>, sheet: &mut Sheet) -> Result<()> {
     let connect = |address| TcpStream::connect_timeout(&address, CONNECT).map(drop);
-    check_with(cx, sheet, &connect)
+    check_with(cx, sheet, &Probe { connect: &connect, holder: &process::holder })
 }
 
-fn check_with(
-    cx: &Context<'_>,
-    sheet: &mut Sheet,
-    connect: &dyn Fn(SocketAddr) -> io::Result<()>,
-) -> Result<()> {
+fn check_with(cx: &Context<'_>, sheet: &mut Sheet, probe: &Probe<'_>) -> Result<()> {
     let (lasting, passing) = declared(cx)?;
     let listening: BTreeSet<SocketAddr> =
         cx.subject.listeners.iter().map(|listener| listener.address).collect();
     sheet.items =
-        lasting.iter().map(|(address, name)| judge(*address, name, &listening, connect)).collect();
+        lasting.iter().map(|(address, name)| judge(*address, name, &listening, probe)).collect();
     let known = |address| lasting.contains_key(address) || passing.contains_key(address);
     let extra: Vec<&Listener> =
         cx.subject.listeners.iter().filter(|listener| !known(&listener.address)).collect();
@@ -67,13 +69,19 @@ fn judge(
     address: SocketAddr,
     name: &str,
     listening: &BTreeSet<SocketAddr>,
-    connect: &dyn Fn(SocketAddr) -> io::Result<()>,
+    probe: &Probe<'_>,
 ) -> Item {
     let name = format!("{name} {address}");
     if !listening.contains(&address) {
-        return Item::failed(name, "no process of the stack listens there", WAY_OUT);
+        let reason = match (probe.holder)(address) {
+            None => "nothing listens there".to_owned(),
+            Some(holder) => {
+                format!("no process of the stack listens there, but {}", holder_name(&holder))
+            }
+        };
+        return Item::failed(name, reason, WAY_OUT);
     }
-    match connect(address) {
+    match (probe.connect)(address) {
         Ok(()) => Item::proven(name, "answers"),
         Err(error) => Item::failed(name, format!("it does not answer: {error}"), WAY_OUT),
     }
@@ -81,14 +89,19 @@ fn judge(
 
 /// A socket that the table does not know.
 fn strange(listener: &Listener) -> Item {
-    let program = listener.program.as_deref().unwrap_or("a process");
-    let pid = listener.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
     let reason = if listener.address.ip().is_unspecified() {
         "it listens on every address of this machine, so others may reach it"
     } else {
         "it listens where no port is declared"
     };
-    Item::failed(format!("{program}{pid} {}", listener.address), reason, WAY_OUT)
+    Item::failed(format!("{} {}", holder_name(listener), listener.address), reason, WAY_OUT)
+}
+
+fn holder_name(listener: &Listener) -> String {
+    match (&listener.program, listener.pid) {
+        (Some(program), Some(pid)) => format!("`{program}` (pid {pid})"),
+        _ => format!("a process of the user {}", listener.user),
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +131,8 @@ mod tests {
     }
 
     fn run(fixture: &Fixture) -> (Sheet, Outcome) {
-        let (sheet, error) = fixture.check(|cx, sheet| check_with(cx, sheet, &|_| Ok(())));
+        let probe = Probe { connect: &|_| Ok(()), holder: &|_| None };
+        let (sheet, error) = fixture.check(|cx, sheet| check_with(cx, sheet, &probe));
         assert!(error.is_none(), "{error:?}");
         let outcome = Outcome::of(&sheet.items);
         (sheet, outcome)
@@ -148,9 +162,22 @@ mod tests {
     fn a_port_where_nothing_listens_is_named() {
         let mut fixture = healthy();
         fixture.listeners.remove(0);
+        assert_eq!(reason(&fixture), "prometheus http 127.77.1.3:9090: nothing listens there");
+    }
+
+    #[test]
+    fn a_stranger_on_a_declared_port_is_named() {
+        let mut fixture = healthy();
+        fixture.listeners.remove(0);
+        let stranger = |address: SocketAddr| Some(listener("other", &address.to_string()));
+        let probe = Probe { connect: &|_| Ok(()), holder: &stranger };
+        let (sheet, _) = fixture.check(|cx, sheet| check_with(cx, sheet, &probe));
         assert_eq!(
-            reason(&fixture),
-            "prometheus http 127.77.1.3:9090: no process of the stack listens there"
+            Outcome::of(&sheet.items).reason(),
+            Some(
+                "prometheus http 127.77.1.3:9090: \
+                 no process of the stack listens there, but `other` (pid 4711)"
+            )
         );
     }
 
@@ -160,7 +187,7 @@ mod tests {
         fixture.listeners.push(listener("prometheus", "127.77.1.3:6060"));
         assert_eq!(
             reason(&fixture),
-            "prometheus (pid 4711) 127.77.1.3:6060: it listens where no port is declared"
+            "`prometheus` (pid 4711) 127.77.1.3:6060: it listens where no port is declared"
         );
         assert_eq!(run(&fixture).0.facts["extra"], 1);
     }
@@ -173,7 +200,7 @@ mod tests {
             let reason = reason(&fixture);
             assert!(
                 reason.ends_with(&format!(
-                    "prometheus (pid 4711) {wildcard}: it listens on every address of this machine, \
+                    "`prometheus` (pid 4711) {wildcard}: it listens on every address of this machine, \
                      so others may reach it"
                 )),
                 "{reason}"
@@ -188,7 +215,9 @@ mod tests {
         fixture.listeners.retain(|one| one.program.as_deref() != Some("loki"));
         assert_eq!(run(&fixture).1, Outcome::Proven);
         fixture.listeners.push(listener("loki", "127.77.1.4:3100"));
-        assert!(reason(&fixture).starts_with("loki (pid 4711) 127.77.1.4:3100: it listens where"));
+        assert!(
+            reason(&fixture).starts_with("`loki` (pid 4711) 127.77.1.4:3100: it listens where")
+        );
     }
 
     #[test]
@@ -196,14 +225,14 @@ mod tests {
         let real = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = real.local_addr().unwrap();
         let fixture = healthy();
-        let (sheet, _) = fixture.check(|cx, sheet| {
-            check_with(cx, sheet, &|address| {
-                if address.port() == 9090 {
-                    return Err(io::ErrorKind::ConnectionRefused.into());
-                }
-                TcpStream::connect(open).map(drop)
-            })
-        });
+        let connect = |address: SocketAddr| {
+            if address.port() == 9090 {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            TcpStream::connect(open).map(drop)
+        };
+        let probe = Probe { connect: &connect, holder: &|_| None };
+        let (sheet, _) = fixture.check(|cx, sheet| check_with(cx, sheet, &probe));
         assert_eq!(
             Outcome::of(&sheet.items).reason().unwrap(),
             "prometheus http 127.77.1.3:9090: it does not answer: connection refused"

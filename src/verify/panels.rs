@@ -1,16 +1,17 @@
 //! Check 5: every query of every panel returns something; what is empty is told with the reason.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use super::context::{Context, Sheet, excerpt};
 use super::dashboard::{Durations, Language, Question, read};
+use super::presence::Presence;
 use super::request::ask as visit;
-use super::selector::{Selector, label_of, selectors};
+use super::selector::{label_of, selectors};
 use super::source::{Source, Span, series, streams};
 use super::verdict::Item;
+use crate::component::Component;
 
 /// Labels of log lines that tell them apart by weight: none of a kind is no fault.
 const WEIGHTS: &[&str] = &["level", "detected_level", "status"];
@@ -20,6 +21,8 @@ const WAY_OUT: &str = "run `monstack verify --only metrics,logs` and `monstack s
 enum Answer {
     /// Something to show.
     Shown(String),
+    /// Something to show, though not of all that it asks for.
+    Partial(String),
     /// Nothing.
     Empty,
     /// An error.
@@ -30,11 +33,11 @@ enum Answer {
 pub fn check(cx: &Context<'_>, sheet: &mut Sheet) -> Result<()> {
     let questions = questions(cx, sheet);
     let (askable, unaskable): (Vec<Question>, Vec<Question>) =
-        questions.into_iter().partition(|question| question.language.gap(cx).is_none());
+        questions.into_iter().partition(|question| gap(cx, question).is_none());
     sheet.fact("queries", askable.len() + unaskable.len());
     sheet.fact("unproven", unaskable.len());
     sheet.items.extend(unaskable.iter().map(|question| {
-        let (reason, hint) = question.language.gap(cx).unwrap_or_default();
+        let (reason, hint) = gap(cx, question).unwrap_or_default();
         Item::not_proven(&question.name, reason, hint)
     }));
     let asked = askable.len();
@@ -50,6 +53,21 @@ pub fn check(cx: &Context<'_>, sheet: &mut Sheet) -> Result<()> {
         sheet.items.push(Item::failed(question.name, reason, WAY_OUT));
     }
     Ok(())
+}
+
+/// What does not run here and would have to answer: the source itself, or a component whose metrics are wanted.
+fn gap(cx: &Context<'_>, question: &Question) -> Option<(String, String)> {
+    if question.language == Language::LogQl {
+        return cx.gap(&["loki", "alloy"]);
+    }
+    let wanted = selectors(&question.expression).into_iter().flat_map(|one| one.matchers);
+    let jobs: Vec<String> = wanted.filter(|matcher| label_of(matcher) == "job").collect();
+    let is_wanted = |name: &&'static str| {
+        let job = Component::named(name).and_then(|component| component.job.as_ref());
+        job.is_some_and(|job| jobs.contains(&format!("job=\"{}\"", job.name)))
+    };
+    let missing: Vec<_> = cx.subject.topology.missing.keys().copied().filter(is_wanted).collect();
+    cx.gap(&missing)
 }
 
 /// The questions of all dashboards; what cannot be read is written down.
@@ -88,11 +106,16 @@ fn ask_all(
         questions.into_iter().map(|question| (question, Answer::Empty)).collect();
     let pause = (cx.subject.interval / 2).max(Duration::from_millis(100));
     let limit = cx.patience(10, Duration::from_secs(20));
+    let mut partial = 0;
     let settled = cx.poll_every(pause, limit, || {
         for (question, _) in std::mem::take(&mut open) {
             cx.proceed()?;
             match ask(cx, &question) {
                 Answer::Shown(detail) => sheet.items.push(Item::proven(question.name, detail)),
+                Answer::Partial(detail) => {
+                    partial += 1;
+                    sheet.items.push(Item::proven(question.name, detail));
+                }
                 answer => open.push((question, answer)),
             }
         }
@@ -102,6 +125,7 @@ fn ask_all(
         }
         Ok(())
     });
+    sheet.fact("partial", partial);
     cx.proceed()?;
     // An error means that time is over; the caller looks into what is open.
     settled.map(|()| Vec::new()).or(Ok(open))
@@ -116,14 +140,10 @@ fn stir(cx: &Context<'_>) {
 }
 
 fn ask(cx: &Context<'_>, question: &Question) -> Answer {
-    match try_ask(cx, question) {
-        Ok(Some(detail)) => Answer::Shown(detail),
-        Ok(None) => Answer::Empty,
-        Err(error) => Answer::Refused(excerpt(&format!("{error:#}"))),
-    }
+    try_ask(cx, question).unwrap_or_else(|error| Answer::Refused(excerpt(&format!("{error:#}"))))
 }
 
-fn try_ask(cx: &Context<'_>, question: &Question) -> Result<Option<String>> {
+fn try_ask(cx: &Context<'_>, question: &Question) -> Result<Answer> {
     let source = Source::shown(cx, question.language.component())?;
     let span = question.language.span(cx);
     let (shown, lines) = match question.language {
@@ -137,72 +157,41 @@ fn try_ask(cx: &Context<'_>, question: &Question) -> Result<Option<String>> {
     let shown = shown.iter().filter(|one| one.values.iter().any(|(_, value)| !value.is_nan()));
     let (shown, lines) = (shown.count(), lines.iter().map(|one| one.lines.len()).sum::<usize>());
     if shown > 0 {
-        return Ok(Some(format!("{shown} series")));
+        let hidden = match question.language {
+            Language::PromQl => Presence::new(&source).hidden(&question.expression)?,
+            Language::LogQl => None,
+        };
+        return Ok(match hidden {
+            None => Answer::Shown(format!("{shown} series")),
+            Some(absent) => Answer::Partial(format!("{shown} series, but there is no `{absent}`")),
+        });
     }
-    if lines > 0 {
-        return Ok(Some(format!("{lines} lines")));
+    match question.language {
+        _ if lines > 0 => Ok(Answer::Shown(format!("{lines} lines"))),
+        Language::PromQl => Ok(Answer::Empty),
+        Language::LogQl => Ok(quiet(&source, question, span)?.map_or(Answer::Empty, Answer::Shown)),
     }
-    if question.language == Language::LogQl { is_quiet(cx, question) } else { Ok(None) }
 }
 
 /// A log panel may be empty because nothing of its kind was logged, as long as its streams are there.
-fn is_quiet(cx: &Context<'_>, question: &Question) -> Result<Option<String>> {
-    let Some(stream) = selectors(&question.expression).into_iter().find(|one| one.metric.is_none())
-    else {
-        return Ok(None);
-    };
-    let wide = stream.with(|matcher| !WEIGHTS.contains(&label_of(matcher)));
-    let loki = Source::shown(cx, "loki")?;
-    let answer = loki.logs(&wide.text(), question.language.span(cx))?;
-    let lines = streams(&answer).iter().any(|one| !one.lines.is_empty());
-    Ok(lines
-        .then(|| format!("answers; no line matches at present, but `{}` has lines", wide.text())))
+fn quiet(loki: &Source<'_>, question: &Question, span: Span) -> Result<Option<String>> {
+    let mut all = selectors(&question.expression).into_iter();
+    let Some(stream) = all.find(|selector| selector.metric.is_none()) else { return Ok(None) };
+    let wide = stream.with(|matcher| !WEIGHTS.contains(&label_of(matcher))).text();
+    let has_lines = streams(&loki.logs(&wide, span)?).iter().any(|one| !one.lines.is_empty());
+    Ok(has_lines.then(|| format!("answers; no line matches at present, but `{wide}` has lines")))
 }
 
-/// Why a question has no answer: the first metric or label that is missing.
+/// Why a question has no answer.
 fn diagnose(cx: &Context<'_>, question: &Question) -> Result<String> {
+    let expression = excerpt(&question.expression);
     if question.language == Language::LogQl {
-        return Ok(format!("no line in the last hour for `{}`", excerpt(&question.expression)));
+        return Ok(format!("no line in the last hour for `{expression}`"));
     }
     let source = Source::shown(cx, "prometheus")?;
-    let mut known = BTreeMap::new();
-    for selector in selectors(&question.expression) {
-        if let Some(reason) = missing(&source, &mut known, &selector)? {
-            return Ok(reason);
-        }
-    }
-    Ok(format!("every metric of it is there, but `{}` has no value", excerpt(&question.expression)))
-}
-
-fn missing(
-    source: &Source<'_>,
-    known: &mut BTreeMap<String, bool>,
-    selector: &Selector,
-) -> Result<Option<String>> {
-    let mut there = |selector: &Selector| -> Result<bool> {
-        let text = selector.text();
-        if let Some(answer) = known.get(&text) {
-            return Ok(*answer);
-        }
-        let answer = !source.query(&format!("count({text})"))?.is_empty();
-        known.insert(text, answer);
-        Ok(answer)
-    };
-    if there(selector)? {
-        return Ok(None);
-    }
-    let Some(metric) = &selector.metric else {
-        return Ok(Some(format!("there is no series `{}`", selector.text())));
-    };
-    if !there(&selector.with(|_| false))? {
-        return Ok(Some(format!("the metric `{metric}` is missing")));
-    }
-    for matcher in &selector.matchers {
-        if !there(&selector.with(|one| one == matcher))? {
-            return Ok(Some(format!("no series of `{metric}` has `{matcher}`")));
-        }
-    }
-    Ok(Some(format!("no series of `{metric}` has all of `{}`", selector.matchers.join(","))))
+    let reason = Presence::new(&source).missing(&question.expression)?;
+    Ok(reason
+        .unwrap_or_else(|| format!("every metric of it is there, but `{expression}` has no value")))
 }
 
 impl Language {
@@ -210,14 +199,6 @@ impl Language {
         match self {
             Self::PromQl => "prometheus",
             Self::LogQl => "loki",
-        }
-    }
-
-    /// What keeps a question of this language from being asked here.
-    fn gap(self, cx: &Context<'_>) -> Option<(String, String)> {
-        match self {
-            Self::PromQl => None,
-            Self::LogQl => cx.gap(&["loki", "alloy"]),
         }
     }
 
@@ -244,8 +225,8 @@ impl Language {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::encode;
     use crate::verify::fixture::Fixture;
-    use crate::verify::source::encode;
     use crate::verify::verdict::Outcome;
     use serde_json::{Value, json};
 
@@ -367,6 +348,18 @@ mod tests {
     }
 
     #[test]
+    fn what_an_alternative_hides_is_told() {
+        let expression = "sum(rate(faults[1m])) or vector(0)";
+        let (sheet, outcome) = run(&stack(expression, &[matrix(&["0"])], &[]));
+        assert_eq!(outcome, Outcome::Proven);
+        assert_eq!(sheet.facts["partial"], 1);
+        assert_eq!(sheet.items[0].detail, "1 series, but there is no `faults`");
+        let (sheet, _) = run(&stack(expression, &[matrix(&["0"])], &["faults"]));
+        assert_eq!(sheet.facts["partial"], 0);
+        assert_eq!(sheet.items[0].detail, "1 series");
+    }
+
+    #[test]
     fn an_expression_that_is_refused_is_told_in_the_words_of_the_server() {
         let mut fixture = Fixture::new();
         fixture.dashboards = vec![dashboard(&[("prometheus", "up{")])];
@@ -414,6 +407,21 @@ mod tests {
         assert!(matches!(outcome, Outcome::NotProven { .. }), "{outcome:?}");
         assert_eq!(sheet.facts["unproven"], 1);
         assert_eq!(sheet.summary, "1 of 2 queries return data");
+    }
+
+    #[test]
+    fn panels_about_a_component_that_is_missing_are_not_proven() {
+        let own = "rate(loki_lines_total{job=\"loki\"}[1m]) or 0 * up{job=\"loki\"}";
+        let mut fixture = stack(own, &[matrix(&[])], &[]);
+        fixture.without("loki", "no program");
+        let (sheet, outcome) = run(&fixture);
+        assert!(matches!(outcome, Outcome::NotProven { .. }), "{outcome:?}");
+        assert_eq!(sheet.facts["unproven"], 1);
+        for expression in ["up{job=\"app\"}", "vector(1)", "up"] {
+            let mut fixture = stack(expression, &[matrix(&["1"])], &[]);
+            fixture.without("loki", "no program");
+            assert_eq!(run(&fixture).1, Outcome::Proven, "{expression}");
+        }
     }
 
     #[test]

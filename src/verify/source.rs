@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::context::{Context, excerpt};
 use crate::error::Note;
-use crate::http::{Http, Request};
+use crate::http::{Http, Request, encode};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -170,20 +170,6 @@ pub fn list(value: &Value) -> impl Iterator<Item = &Value> {
 pub fn labels(value: &Value) -> BTreeMap<String, String> {
     let pairs = value.as_object().into_iter().flatten();
     pairs.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
-}
-
-/// `text` as part of a URL.
-pub fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte));
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 fn pairs(item: &Value) -> Vec<(f64, f64)> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::context::{Context, Sheet, seconds};
@@ -12,6 +12,7 @@ use super::verdict::{Item, Outcome};
 
 /// How far the clock of Prometheus may be from the one of this machine.
 const SKEW: Duration = Duration::from_secs(5);
+const WAY_OUT: &str = "run `monstack status`, then `monstack up`";
 
 /// A target that should be there: job and URL.
 type Wanted = (String, String);
@@ -26,16 +27,33 @@ struct Target {
     error: String,
 }
 
+/// The latest sample of a target's `up`.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    /// When it was taken, in seconds since 1970 by the clock of Prometheus.
+    time: f64,
+    /// How long ago that is.
+    age: f64,
+}
+
+/// Latest samples by job and instance.
+type Samples = BTreeMap<(String, String), Sample>;
+
 /// Checks the targets.
 pub fn check(cx: &Context<'_>, sheet: &mut Sheet) -> Result<()> {
     let prometheus = Source::direct(cx, "prometheus")?;
     let wanted = wanted(cx);
     let limit = cx.patience(15, Duration::from_secs(30));
+    let mut began = None;
     let settled = cx.poll(limit, || {
+        let start = match began {
+            Some(start) => start,
+            None => *began.insert(prometheus.time()?.as_secs_f64()),
+        };
         let found = targets(&prometheus.get("/api/v1/targets?state=active")?);
-        let ages = ages(&prometheus.query("time() - timestamp(up)")?);
-        sheet.items = judge(cx, &wanted, &found, &ages);
-        let oldest = ages.values().copied().fold(0.0, f64::max);
+        let samples = samples(&prometheus.query("time() - timestamp(up)")?);
+        sheet.items = judge(&wanted, &found, |target| judge_one(target, &samples, start));
+        let oldest = samples.values().map(|sample| sample.age).fold(0.0, f64::max);
         sheet.fact("oldest_sample_seconds", (oldest * 1000.0).round() / 1000.0);
         ensure!(Outcome::of(&sheet.items) == Outcome::Proven, "not every target is up");
         Ok(oldest)
@@ -84,44 +102,33 @@ fn targets(answer: &Value) -> Vec<Target> {
         .collect()
 }
 
-/// Age of the latest sample of `up`, by job and instance.
-fn ages(answer: &[Series]) -> BTreeMap<(String, String), f64> {
+fn samples(answer: &[Series]) -> Samples {
     let label = |one: &Series, name: &str| one.labels.get(name).cloned().unwrap_or_default();
     answer
         .iter()
         .filter_map(|one| {
-            let (_, age) = one.values.last()?;
-            Some(((label(one, "job"), label(one, "instance")), *age))
+            let (now, age) = *one.values.last()?;
+            let sample = Sample { time: now - age, age };
+            Some(((label(one, "job"), label(one, "instance")), sample))
         })
         .collect()
 }
 
 /// One item per target that is wanted or there.
 fn judge(
-    cx: &Context<'_>,
     wanted: &[Wanted],
     found: &[Target],
-    ages: &BTreeMap<(String, String), f64>,
+    judge_one: impl Fn(&Target) -> Result<String>,
 ) -> Vec<Item> {
     let mut items: Vec<Item> = wanted
         .iter()
         .map(|(job, url)| {
             let target = found.iter().find(|target| target.job == *job && target.url == *url);
+            let judged = target.context("Prometheus does not scrape it").and_then(&judge_one);
             let name = format!("{job} {url}");
-            let judged = match target {
-                Some(target) => {
-                    let age = ages.get(&(target.job.clone(), target.instance.clone()));
-                    judge_one(cx, target, age.copied())
-                }
-                None => Err(anyhow::anyhow!("Prometheus does not scrape it")),
-            };
             match judged {
                 Ok(detail) => Item::proven(name, detail),
-                Err(error) => Item::failed(
-                    name,
-                    error.to_string(),
-                    "run `monstack status`, then `monstack up`",
-                ),
+                Err(error) => Item::failed(name, error.to_string(), WAY_OUT),
             }
         })
         .collect();
@@ -130,24 +137,24 @@ fn judge(
     };
     items.extend(found.iter().filter(strange).map(|target| {
         let name = format!("{} {}", target.job, target.url);
-        Item::failed(
-            name,
-            "Prometheus scrapes it, but it is no part of the stack",
-            "run `monstack up`",
-        )
+        Item::failed(name, "Prometheus scrapes it, but it is no part of the stack", WAY_OUT)
     }));
     items
 }
 
-fn judge_one(cx: &Context<'_>, target: &Target, age: Option<f64>) -> Result<String> {
+/// A target may have been up until a moment ago, so only a sample since the check began counts.
+fn judge_one(target: &Target, samples: &Samples, start: f64) -> Result<String> {
     match target.health.as_str() {
         "up" => {}
         "unknown" => bail!("it was not scraped yet"),
         health => bail!("it is {health}: {}", target.error),
     }
-    let Some(age) = age else { bail!("it is up, but no sample of it is stored") };
-    let limit = (cx.subject.interval * 3 + Duration::from_secs(5)).as_secs_f64();
-    ensure!(age <= limit, "its latest sample is {age:.1} s old; at most {limit:.0} s is fresh");
+    let Some(Sample { time, age }) =
+        samples.get(&(target.job.clone(), target.instance.clone())).copied()
+    else {
+        bail!("it is up, but no sample of it is stored")
+    };
+    ensure!(time > start, "it is up, but its latest sample is {age:.1} s old");
     Ok(format!("sample {age:.1} s old"))
 }
 
@@ -180,7 +187,7 @@ mod tests {
     /// What a Prometheus says that has all targets, as a list to be spoilt.
     fn healthy(fixture: &Fixture) -> Vec<Value> {
         fixture
-            .with(|cx| wanted(cx))
+            .with(wanted)
             .into_iter()
             .map(|(job, url)| {
                 let instance = url.trim_start_matches("http://").replace("/metrics", "");
@@ -190,18 +197,24 @@ mod tests {
             .collect()
     }
 
+    /// Lets Prometheus tell these targets, with samples of this age 3 s after the check began, by a clock that shows `time` then.
     fn serve(fixture: &mut Fixture, targets: &[Value], age: f64, time: f64) {
         let ups: Vec<_> = targets
             .iter()
             .filter(|target| target["health"] == "up")
-            .map(|target| json!({"metric": target["labels"], "value": [EPOCH, age.to_string()]}))
+            .map(
+                |target| json!({"metric": target["labels"], "value": [EPOCH + 3, age.to_string()]}),
+            )
             .collect();
         let targets = json!({"status": "success", "data": {"activeTargets": targets}});
         let ups = json!({"status": "success", "data": {"resultType": "vector", "result": ups}});
         let time = json!({"data": {"resultType": "scalar", "result": [time, time.to_string()]}});
         fixture.answer(&format!("{BASE}/targets"), 200, targets.to_string());
         fixture.answer(&format!("{BASE}/query?query=time%28%29%20-"), 200, ups.to_string());
-        fixture.answer(&format!("{BASE}/query?query=time%28%29"), 200, time.to_string());
+        let clock = format!("{BASE}/query?query=time%28%29");
+        let start = json!({"data": {"resultType": "scalar", "result": [0, EPOCH.to_string()]}});
+        fixture.answer(&clock, 200, start.to_string());
+        fixture.answer(&clock, 200, time.to_string());
     }
 
     fn reason(sheet: &Sheet) -> String {
@@ -285,13 +298,10 @@ mod tests {
     fn stale_samples_are_a_fault() {
         let mut fixture = Fixture::new();
         let targets = healthy(&fixture);
-        serve(&mut fixture, &targets, 11.5, EPOCH as f64 + 30.0);
+        serve(&mut fixture, &targets, 3.5, EPOCH as f64 + 30.0);
         let (sheet, _) = fixture.check(check);
-        assert!(
-            reason(&sheet).contains("its latest sample is 11.5 s old; at most 11 s is fresh"),
-            "{}",
-            reason(&sheet)
-        );
+        let reason = reason(&sheet);
+        assert!(reason.contains("it is up, but its latest sample is 3.5 s old"), "{reason}");
     }
 
     #[test]
@@ -331,6 +341,6 @@ mod tests {
     fn a_prometheus_that_does_not_answer_is_the_error() {
         let (sheet, error) = Fixture::new().check(check);
         assert!(sheet.items.is_empty());
-        assert!(error.unwrap().to_string().contains("/api/v1/targets` does not answer"));
+        assert!(error.unwrap().to_string().contains("/api/v1/query` does not answer"));
     }
 }

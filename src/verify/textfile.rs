@@ -74,13 +74,16 @@ pub struct Turn {
 impl Turn {
     /// Takes the turn; fails if another verification has it.
     pub fn take(cx: &Context<'_>) -> Result<Self> {
-        let folder = match File::open(folder(cx)) {
+        let path = folder(cx);
+        let folder = match File::open(&path) {
             Ok(folder) => folder,
             // Without the folder nothing can be written; the checks tell that better.
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Ok(Self { _folder: None });
             }
-            Err(error) => return Err(error).context("cannot open the folder of written metrics"),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot open `{}`", path.display()));
+            }
         };
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _folder: Some(folder) }),
@@ -90,7 +93,7 @@ impl Turn {
                 Err(failure(Exit::LOCKED, message))
                     .hint("wait until it has ended, then run `monstack verify` again")
             }
-            Err(error) => Err(error).context("cannot lock the folder of written metrics"),
+            Err(error) => Err(error).with_context(|| format!("cannot lock `{}`", path.display())),
         }
     }
 }

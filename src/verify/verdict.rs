@@ -182,9 +182,12 @@ impl CheckResult {
         }
         let open: Vec<_> =
             self.items.iter().filter(|item| item.outcome != Outcome::Proven).collect();
-        for item in &open {
-            let reason = item.outcome.reason().unwrap_or_default();
-            writeln!(out, "{indent}- {}: {}: {reason}", item.name, item.outcome.word())?;
+        // Several parts often have one reason, such as a program that is not there.
+        for same in open.chunk_by(|one, next| one.outcome == next.outcome) {
+            let names: Vec<_> = same.iter().map(|item| item.name.as_str()).collect();
+            let outcome = &same[0].outcome;
+            let (word, reason) = (outcome.word(), outcome.reason().unwrap_or_default());
+            writeln!(out, "{indent}- {}: {word}: {reason}", names.join(", "))?;
         }
         // The reason of a check sums up its parts; it is told where there are none.
         if let (Some(reason), true) = (self.outcome.reason(), open.is_empty()) {
@@ -307,10 +310,11 @@ mod tests {
         targets.summary = "1 target is up".to_owned();
         let logs =
             result(Check::Logs, vec![Item::not_proven("log line", "no Loki", "provide `loki`")]);
-        let bad: Vec<_> =
-            (1..=5).map(|n| Item::failed(format!("p{n}"), "empty", format!("look {n}"))).collect();
+        let mut bad: Vec<_> =
+            (1..=4).map(|n| Item::failed(format!("p{n}"), "empty", "look")).collect();
+        bad.push(Item::failed("p5", "other", "look again"));
         let checks = vec![targets, logs, result(Check::Panels, bad)];
-        Verdict::new("2026-11-21T00:00:00Z".to_owned(), 3.14, checks)
+        Verdict::new("2026-11-21T00:00:00Z".to_owned(), 3.26, checks)
     }
 
     #[test]
@@ -335,14 +339,11 @@ mod tests {
                              - log line: not proven: no Loki
                              hint: provide `loki`
         failed      panels   the panels work  1.2 s
-                             - p1: failed: empty
-                             - p2: failed: empty
-                             - p3: failed: empty
-                             - p4: failed: empty
-                             - p5: failed: empty
-                             hint: look 1
+                             - p1, p2, p3, p4: failed: empty
+                             - p5: failed: other
+                             hint: look
 
-        verify: failed: 1 proven, 1 not proven, 1 failed in 3.1 s
+        verify: failed: 1 proven, 1 not proven, 1 failed in 3.3 s
         ");
     }
 

@@ -18,7 +18,10 @@ pub struct Sandbox {
 impl Sandbox {
     /// An empty folder.
     pub fn new() -> Self {
-        Self { folder: tempfile::Builder::new().prefix("monstack-").tempdir().unwrap(), extra_path: Vec::new() }
+        Self {
+            folder: tempfile::Builder::new().prefix("monstack-").tempdir().unwrap(),
+            extra_path: Vec::new(),
+        }
     }
 
     /// The folder in which `monstack` runs.
@@ -77,7 +80,8 @@ impl Sandbox {
     pub fn json(&self, args: &[&str]) -> Value {
         let all = [args, &["-o", "json"]].concat();
         let run = self.run(&all);
-        let document: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"));
+        let document: Value =
+            serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"));
         assert_eq!(document["ok"], true, "{run:?}");
         document["result"].clone()
     }
@@ -86,7 +90,9 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         let Ok(stacks) = std::fs::read_dir(self.path().join(".monstack")) else { return };
-        for stack in stacks.filter_map(|entry| Some(entry.ok()?)).filter(|entry| entry.path().is_dir()) {
+        for stack in
+            stacks.filter_map(|entry| Some(entry.ok()?)).filter(|entry| entry.path().is_dir())
+        {
             let name = stack.file_name().into_string().unwrap();
             let _ = self.run(&["-s", &name, "down", "--yes", "--confirm", &name]);
             // A stack without a record has no `down`; its supervisor ends when its folder goes away.
@@ -116,21 +122,38 @@ impl Run {
     /// Asserts the exit code.
     #[track_caller]
     pub fn code(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "`monstack {}`\n{}\n{}", self.args, self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "`monstack {}`\n{}\n{}",
+            self.args,
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
     /// Asserts that standard error holds `text`.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(self.stderr.contains(text), "`monstack {}` does not say {text:?}:\n{}", self.args, self.stderr);
+        assert!(
+            self.stderr.contains(text),
+            "`monstack {}` does not say {text:?}:\n{}",
+            self.args,
+            self.stderr
+        );
         self
     }
 
     /// Asserts that standard output holds `text`.
     #[track_caller]
     pub fn answers(self, text: &str) -> Self {
-        assert!(self.stdout.contains(text), "`monstack {}` does not answer {text:?}:\n{}", self.args, self.stdout);
+        assert!(
+            self.stdout.contains(text),
+            "`monstack {}` does not answer {text:?}:\n{}",
+            self.args,
+            self.stdout
+        );
         self
     }
 }

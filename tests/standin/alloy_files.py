@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Iterable, NamedTuple
 
+from alloy_entry import Entry
 from alloy_schema import Receiver, Section
-from alloy_stages import Entry
 from common import Refusal, log, write_whole
 from metrics import Metrics
 

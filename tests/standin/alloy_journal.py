@@ -9,9 +9,9 @@ import subprocess
 import threading
 from typing import Any
 
+from alloy_entry import Entry, as_text
 from alloy_files import Positions
 from alloy_schema import Receiver, Rules, Section, compiled
-from alloy_stages import Entry, as_text
 from metrics import Metrics
 
 PRIORITIES = ("emerg", "alert", "crit", "error", "warning", "notice", "info", "debug")

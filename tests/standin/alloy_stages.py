@@ -3,37 +3,18 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from datetime import timezone
-from typing import Any, Callable
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import logql
+import alloy_filters
+from alloy_entry import Entry, Stage, as_text
 from alloy_schema import Receiver, Section, compiled
-from alloy_time import NANO, reader
-from common import BadRequest, duration, log
-from logql_stages import logfmt, size
-from logql_tree import Log, Row
+from alloy_time import reader
+from common import log
+from go_template import Template, TemplateError
+from logql_stages import logfmt
 from metrics import Metrics
-
-
-class Entry:
-    """One log line on its way to Loki."""
-
-    __slots__ = ("time", "line", "labels", "metadata", "extracted")
-
-    def __init__(self, moment: int, line: str, labels: dict[str, str]) -> None:
-        self.time, self.line, self.labels = moment, line, labels
-        self.metadata: dict[str, str] = {}
-        self.extracted: dict[str, Any] = {}
-
-    def copy(self) -> "Entry":
-        twin = Entry(self.time, self.line, dict(self.labels))
-        twin.metadata = dict(self.metadata)
-        return twin
-
-
-Stage = Callable[[Entry], bool]  # whether the entry goes on
 
 
 class Process(Receiver):
@@ -57,18 +38,11 @@ def build(section: Section, metrics: Metrics) -> Stage:
     if name in ("multiline", "limit"):
         log(f"the stand-in does not act on `{section.name}`; lines go on as they are")
         return lambda entry: True
-    if name in ("drop", "match"):
-        return {"drop": drop, "match": match}[name](section, metrics)
+    if name == "drop":
+        return alloy_filters.drop(section, metrics)
+    if name == "match":
+        return alloy_filters.match(section, metrics, [build(inner, metrics) for inner in section.sections])
     return STAGES[name](section)
-
-
-def as_text(value: Any) -> str:
-    """An extracted value as a label has it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def source_of(section: Section, entry: Entry) -> str | None:
@@ -80,7 +54,7 @@ def source_of(section: Section, entry: Entry) -> str | None:
 
 
 def json_stage(section: Section) -> Stage:
-    paths = {name: json_path(text or name, section) for name, text in section.get("expressions", {}).items()}
+    paths = {name: json_paths(text or name, section) for name, text in section.get("expressions", {}).items()}
     pattern = compiled(section.get("regex", ""), section.place) if section.get("regex") else None
 
     def run(entry: Entry) -> bool:
@@ -88,8 +62,8 @@ def json_stage(section: Section) -> Stage:
             value = json.loads(source_of(section, entry) or "")
         except ValueError:
             return not section.get("drop_malformed", False)
-        for name, path in paths.items():
-            entry.extracted[name] = walk(value, path)
+        for name, choices in paths.items():
+            entry.extracted[name] = first_there(value, choices)
         for name, inner in (value.items() if pattern and isinstance(value, dict) else ()):
             if pattern.search(name):
                 entry.extracted[name] = inner
@@ -97,12 +71,22 @@ def json_stage(section: Section) -> Stage:
     return run
 
 
-def json_path(text: str, section: Section) -> list[str | int]:
-    """Reads a JMESPath of names, dots and indexes."""
-    pattern = r'([A-Za-z_][A-Za-z0-9_]*|"(?:[^"\\]|\\.)*")|\[([0-9]+)\]'
-    if not re.fullmatch(rf"(?:{pattern})(?:\.(?:[A-Za-z_][A-Za-z0-9_]*|\"(?:[^\"\\]|\\.)*\")|\[[0-9]+\])*", text):
-        section.place.refuse(f"`{text}`: the stand-in knows JMESPath with names, dots and indexes only")
-    return [int(index) if index else json.loads(name) if name[0] == '"' else name for name, index in re.findall(pattern, text)]
+def json_paths(text: str, section: Section) -> list[list[str | int]]:
+    """Reads a JMESPath of names, dots and indexes, or several with `||` between them."""
+    word = r'(?:[A-Za-z_][A-Za-z0-9_]*|"(?:[^"\\]|\\.)*")'
+    found = []
+    for part in text.split("||"):
+        if not re.fullmatch(rf"{word}(?:\.{word}|\[[0-9]+\])*", part.strip()):
+            section.place.refuse(f"`{text}`: the stand-in knows JMESPath with names, dots, indexes and `||` only")
+        steps = re.findall(rf"({word})|\[([0-9]+)\]", part)
+        found.append([int(index) if index else json.loads(name) if name[0] == '"' else name for name, index in steps])
+    return found
+
+
+def first_there(value: Any, paths: list[list[str | int]]) -> Any:
+    """What the first path finds that finds more than nothing, as JMESPath's `||` has it."""
+    found = [walk(value, path) for path in paths]
+    return next((one for one in found if one or one == 0 and one is not False), found[-1])
 
 
 def walk(value: Any, path: list[str | int]) -> Any:
@@ -189,17 +173,21 @@ def output_stage(section: Section) -> Stage:
 
 
 def template_stage(section: Section) -> Stage:
-    """A Go template of fields and of `ToLower`, `ToUpper`, `TrimSpace` on a field."""
-    actions = {"": str, "ToLower ": str.lower, "ToUpper ": str.upper, "TrimSpace ": str.strip}
-    parts = re.split(r"\{\{-?\s*(|ToLower |ToUpper |TrimSpace )\.([A-Za-z_][A-Za-z0-9_]*)\s*-?\}\}", section.values["template"])
-    if any("{{" in part for part in parts[::3]):
-        section.place.refuse("the stand-in knows templates of plain fields, `ToLower`, `ToUpper` and `TrimSpace` only")
+    try:
+        template = Template(section.values["template"], "<no value>")
+    except ValueError as error:
+        section.place.refuse(f"`template`: {error}")
 
     def run(entry: Entry) -> bool:
         name = section.values["source"]
-        known = {**entry.extracted, "Value": entry.extracted.get(name, ""), "Entry": entry.line}
-        fields = [actions[action](as_text(known.get(field, ""))) for action, field in zip(parts[1::3], parts[2::3])]
-        entry.extracted[name] = "".join(text + field for text, field in zip(parts[::3], [*fields, ""]))
+        known = {field: as_text(value) for field, value in entry.extracted.items() if value is not None}
+        value = {"Value": known[name]} if name in known else {}
+        try:
+            text = template.run({**known, **value, "Entry": entry.line})
+        except TemplateError:
+            # Like the real one: a template that fails changes nothing.
+            return True
+        entry.extracted.update({name: text}) if text else entry.extracted.pop(name, None)
         return True
     return run
 
@@ -211,63 +199,14 @@ def decolorize_stage(_section: Section) -> Stage:
     return run
 
 
-def drop(section: Section, metrics: Metrics) -> Stage:
-    """Drops an entry when all that is given holds for it."""
-    pattern = compiled(section.get("expression", ""), section.place) if section.get("expression") else None
-    reason = section.get("drop_counter_reason", "drop_stage")
-    names = [name.strip() for name in section.get("source", "").split(",") if name.strip()]
-    if not any(name in section.values for name in ("source", "expression", "older_than", "longer_than")):
-        section.place.refuse("`stage.drop` wants one of `source`, `expression`, `older_than`, `longer_than`")
-    if "value" in section.values and ("expression" in section.values or not names):
-        section.place.refuse("`value` of `stage.drop` goes with `source`, and not with `expression`")
-
-    def falls(entry: Entry) -> bool:
-        text: str | None = entry.line
-        if names:
-            found = [entry.extracted.get(name) for name in names]
-            text = None if None in found else section.get("separator", ";").join(as_text(value) for value in found)
-        if names and text is None or "value" in section.values and text != section.values["value"]:
-            return False
-        if pattern and not pattern.search(text or ""):
-            return False
-        if "older_than" in section.values and time.time() - entry.time / NANO <= duration(section.values["older_than"]):
-            return False
-        return "longer_than" not in section.values or len(entry.line.encode()) > size(section.values["longer_than"])
-
-    return lambda entry: not falls(entry) or count_drop(metrics, reason)
-
-
-def count_drop(metrics: Metrics, reason: str) -> bool:
-    metrics.add("loki_process_dropped_lines_total", "A count of all log lines dropped as a result of a pipeline stage", {"reason": reason})
-    return False
-
-
-def match(section: Section, metrics: Metrics) -> Stage:
-    """Stages, or a drop, for the entries that a selector fits."""
-    try:
-        selector = logql.parse(section.values["selector"])
-    except BadRequest as bad:
-        section.place.refuse(f"`selector`: {bad}")
-    action, stages = section.get("action", "keep"), [build(stage, metrics) for stage in section.sections]
-    if not isinstance(selector, Log) or action not in ("keep", "drop"):
-        section.place.refuse("`stage.match` wants a log selector, and the action `keep` or `drop`")
-    if (action == "drop") == bool(stages):
-        section.place.refuse("`stage.match` with the action `keep` wants stages, with `drop` it takes none")
-
-    def run(entry: Entry) -> bool:
-        fits = all(one.takes(entry.labels) for one in selector.matchers)
-        row = Row(entry.time, entry.line, entry.labels)
-        if not fits or not all(stage.run(row) for stage in selector.stages):
-            return True
-        if action == "drop":
-            return count_drop(metrics, section.get("drop_counter_reason", "match_stage"))
-        return all(stage(entry) for stage in stages)
-    return run
+def location(name: str) -> Any:
+    """A time zone; None is the machine's own, as Python has it."""
+    return None if name == "Local" else ZoneInfo(name) if name else timezone.utc
 
 
 def timestamp_stage(section: Section) -> Stage:
     try:
-        zone = ZoneInfo(section.get("location")) if section.get("location") else timezone.utc
+        zone = location(section.get("location", ""))
     except (ZoneInfoNotFoundError, ValueError):
         section.place.refuse(f"`{section.get('location')}` is not a location of the time zone database")
     readers = [reader(layout, zone, section) for layout in (section.values["format"], *section.get("fallback_formats", []))]

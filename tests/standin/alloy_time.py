@@ -1,6 +1,7 @@
 """Reads times in the layouts that `stage.timestamp` names."""
 from __future__ import annotations
 
+import decimal
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable
@@ -23,14 +24,20 @@ UNITS = {"Unix": NANO, "UnixMs": 1_000_000, "UnixUs": 1000, "UnixNs": 1}
 def reader(layout: str, zone: Any, section: Section) -> Callable[[str], int | None]:
     """The function that reads a time of this layout, as nanoseconds."""
     if layout in UNITS:
-        return lambda text: round(float(text) * UNITS[layout]) if re.fullmatch(r"[0-9]+\.[0-9]+", text) else \
-            int(text) * UNITS[layout] if text.isdigit() else None
+        return lambda text: unix(text, UNITS[layout])
     plain = re.sub(r"([.,])[09]+(?=Z|-|$|\s)", "", LAYOUTS.get(layout, layout))
     pieces = re.split("(" + "|".join(sorted(map(re.escape, PIECES), key=len, reverse=True)) + ")", plain)
     if "05" not in pieces or any(re.search(r"\d|PM|pm", piece) for piece in pieces[::2]):
         section.place.refuse(f"the stand-in does not know the time format `{layout}`")
     pattern = re.compile("".join(PIECES[piece] if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)))
     return lambda text: moment(pattern.fullmatch(text), zone)
+
+
+def unix(text: str, unit: int) -> int | None:
+    if not re.fullmatch(r"[0-9]{1,19}(\.[0-9]{1,9})?", text):
+        return None
+    found = int(decimal.Decimal(text) * unit)
+    return found if found < 2**63 else None
 
 
 def moment(found: re.Match | None, zone: Any) -> int | None:
@@ -48,4 +55,5 @@ def moment(found: re.Match | None, zone: Any) -> int | None:
                        int(part.get("second") or 0), tzinfo=zone)
     except ValueError:
         return None
-    return int(day.timestamp()) * NANO + int((part["part"] or "0").ljust(9, "0"))
+    found_time = int(day.timestamp()) * NANO + int((part["part"] or "0").ljust(9, "0"))
+    return found_time if abs(found_time) < 2**63 else None

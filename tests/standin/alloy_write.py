@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Callable
 from urllib.parse import urlsplit
 
+from alloy_entry import Entry
 from alloy_schema import EXPERIMENTAL, Receiver, Section
-from alloy_stages import Entry
 from common import log
 from logql_stages import size
 from metrics import Metrics

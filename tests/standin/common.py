@@ -53,7 +53,7 @@ def live(close: Callable[[], None], reload: Callable[[], None] | None = None) ->
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, note)
-    orphan = Orphan(os.getppid(), float(os.environ.get("MONSTACK_STANDIN_MAX_SECONDS", "1800")))
+    orphan = Orphan()
     while not orphan.too_old():
         wake.wait(0.5)
         wake.clear()
@@ -70,14 +70,21 @@ def live(close: Callable[[], None], reload: Callable[[], None] | None = None) ->
 
 
 class Orphan:
-    """Tells how long the program has been without the parent that started it."""
+    """Tells how long the program has been without the parent that started it.
 
-    def __init__(self, parent: int, limit: float) -> None:
-        self.parent, self.limit = parent, limit
+    A service of systemd is nobody's orphan, although its parent is process 1.
+    """
+
+    def __init__(self) -> None:
+        text = os.environ.get("MONSTACK_STANDIN_MAX_SECONDS", "1800")
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+            raise Refusal(f"`MONSTACK_STANDIN_MAX_SECONDS` is `{text}`; wanted a number of seconds")
+        self.parent, self.limit = os.getppid(), float(text)
+        self.managed = os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
         self.since: float | None = None
 
     def too_old(self) -> bool:
-        if os.getppid() == self.parent and self.parent != 1:
+        if os.getppid() == self.parent and (self.managed or self.parent != 1):
             return False
         self.since = self.since or time.monotonic()
         return time.monotonic() - self.since > self.limit
@@ -92,6 +99,11 @@ def duration(text: str) -> float:
             return 0.0
         raise ValueError(f"`{text}` is not a duration such as `30s` or `1h30m`")
     return sum(float(number) * units[unit] for number, unit in parts)
+
+
+def well_formed(text: str) -> str:
+    """The text with each half of a surrogate pair, which JSON can hold and UTF-8 cannot, replaced."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -200,7 +212,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _request(self) -> Request:
         url = urlsplit(self.path)
-        size = int(self.headers.get("Content-Length") or 0)
+        length = self.headers.get("Content-Length") or "0"
+        if not length.isdigit() or self.headers.get("Transfer-Encoding"):
+            raise BadRequest("the stand-in wants a `Content-Length` and no `Transfer-Encoding`", 411)
+        size = int(length)
         if size > BODY_LIMIT:
             raise BadRequest("the body is larger than the stand-in takes", 413)
         body = unpacked(self.rfile.read(size), self.headers.get("Content-Encoding", ""))

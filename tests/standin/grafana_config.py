@@ -67,14 +67,18 @@ def read_ini(path: str) -> dict[str, str]:
 
 
 def ini_value(text: str, place: str) -> str:
-    """A value without its quotes; without quotes it ends at the first `;` or `#`, as Grafana reads it."""
-    for quote in ('"""', "`", '"', "'"):
-        if text.startswith(quote):
-            end = text.find(quote, len(quote))
+    """A value as Grafana reads it: three quotes or backquotes keep all of it, else it ends at the first `;` or `#`."""
+    for quote in ('"' * 3, "`"):
+        if text.startswith(quote) and len(text) > len(quote):
+            end = text.rfind(quote, len(quote))
             if end < 0:
                 raise Refusal(f"{place}: a quoted value has no end in its line")
             return text[len(quote):end]
-    return re.split(r"[;#]", text)[0].rstrip()
+    if text.endswith("\\"):
+        raise Refusal(f"{place}: a value that ends in `\\` goes on in the next line; put it in three quotes")
+    text = re.split(r"[;#]", text)[0].rstrip()
+    found = re.fullmatch(r"\"([^\"]*)\"|'([^']*)'", text)
+    return text if found is None else found.group(1) or found.group(2) or ""
 
 
 class Settings:

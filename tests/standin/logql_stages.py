@@ -5,7 +5,8 @@ import json
 import re
 from typing import Any, Callable
 
-from common import BadRequest, duration
+from common import BadRequest, duration, well_formed
+from go_template import Template, TemplateError
 from logql_tree import Row, Stage, compare
 
 SIZES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
@@ -139,7 +140,7 @@ def as_text(value: Any) -> str:
         return "true" if value else "false"
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return well_formed(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def logfmt(line: str) -> dict[str, str]:
@@ -194,19 +195,28 @@ def captured(row: Row, match: re.Match | None) -> bool:
 
 # Formats
 
-def template(text: str) -> Callable[[Row], str]:
-    """A Go template that only names fields, such as `{{.level}} {{ .status }}`."""
-    parts = re.split(r"\{\{-?\s*\.([a-zA-Z_][a-zA-Z0-9_]*)\s*-?\}\}", text)
-    if any("{{" in part for part in parts[::2]):
-        raise BadRequest(f"parse error: the stand-in knows templates with plain fields only, such as `{{{{.level}}}}`: `{text}`")
-    return lambda row: "".join(part if index % 2 == 0 else row.labels.get(part, "") for index, part in enumerate(parts))
+def template(text: str) -> Callable[[Row], str | None]:
+    """A Go template over the labels; where it fails the row carries the error."""
+    try:
+        parsed = Template(text, "")
+    except ValueError as error:
+        raise BadRequest(f"parse error: invalid template: {error}") from error
+
+    def run(row: Row) -> str | None:
+        try:
+            return parsed.run(row.labels)
+        except TemplateError as error:
+            row.fail("TemplateFormatErr", str(error))
+            return None
+    return run
 
 
 def line_format_stage(parser: Any) -> Stage:
     make = template(parser.string())
 
     def run(row: Row) -> bool:
-        row.line = make(row)
+        made = make(row)
+        row.line = row.line if made is None else made
         return True
     return Stage(run, True)
 
@@ -221,7 +231,8 @@ def label_format_stage(parser: Any) -> Stage:
     def run(row: Row) -> bool:
         for name, source in changes:
             if callable(source):
-                row.labels[name] = source(row)
+                made = source(row)
+                row.labels.update({} if made is None else {name: made})
             elif source in row.labels:
                 row.labels[name] = row.labels.pop(source)
         return True

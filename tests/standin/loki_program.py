@@ -90,7 +90,12 @@ class Loki:
         if not request.headers.get("Content-Type", "").startswith("application/json"):
             raise BadRequest("the stand-in takes `Content-Type: application/json` only, no protobuf")
         tenant = self.tenant(request)
-        lines, size = self.store.push(tenant, request.body)
+        try:
+            lines, size = self.store.push(tenant, request.body)
+        except BadRequest:
+            self.metrics.add("loki_discarded_samples_total", "The total number of samples that were discarded.",
+                             {"reason": "refused", "tenant": tenant})
+            raise
         self.metrics.add("loki_distributor_lines_received_total", "The total number of lines received per tenant", {"tenant": tenant}, lines)
         self.metrics.add("loki_distributor_bytes_received_total", "The total number of uncompressed bytes received per tenant",
                          {"tenant": tenant}, size)

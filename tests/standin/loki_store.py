@@ -115,12 +115,12 @@ class Store:
                     refused = refused or bad
         text = "".join(json.dumps([tenant, labels, *entry], ensure_ascii=False) + "\n" for labels, entry in accepted)
         with self.lock:
-            self._append(text.encode("utf-8", "surrogatepass"))
+            self._append(text.encode())
             for labels, entry in accepted:
                 self._insert(tenant, labels, entry)
         if refused:
             raise refused
-        return len(accepted), sum(len(entry[1].encode("utf-8", "replace")) for _, entry in accepted)
+        return len(accepted), sum(len(entry[1].encode()) for _, entry in accepted)
 
     def _append(self, data: bytes) -> None:
         size_before = self.file.seek(0, 2)
@@ -138,6 +138,8 @@ class Store:
             if not NAME.fullmatch(name):
                 raise BadRequest(f"couldn't parse labels: parse error: `{name}` is not a label name")
         labels = {name: value for name, value in labels.items() if value}
+        if not labels and not self.limits.discover_service_name:
+            raise BadRequest("error at least one label pair is required per stream")
         found = self.limits.discover_service_name
         if found and "service_name" not in labels:
             labels["service_name"] = next((labels[name] for name in found if name in labels), "unknown_service")
@@ -155,7 +157,7 @@ class Store:
                              f"oldest acceptable timestamp is: {oldest}")
         if -age > bounds.creation_grace_period:
             raise BadRequest(f"entry for stream '{shown(labels)}' has timestamp too new: {stamp(moment / NANO)}")
-        if bounds.max_line_size and len(line.encode("utf-8", "replace")) > bounds.max_line_size:
+        if bounds.max_line_size and len(line.encode()) > bounds.max_line_size:
             raise BadRequest(f"max entry size `{bounds.max_line_size:g}` bytes exceeded for stream '{shown(labels)}'")
         if metadata and not bounds.allow_structured_metadata:
             raise BadRequest(f"stream '{shown(labels)}' includes structured metadata, but it is disabled by `allow_structured_metadata`")
@@ -182,6 +184,9 @@ def read_streams(body: bytes) -> Iterable[tuple[dict[str, str], list]]:
     """The streams of a push; a body of another shape is refused."""
     try:
         value = json.loads(body)
+        if b"\\u" in body:
+            # JSON can hold half a surrogate pair, which is no text.
+            json.dumps(value, ensure_ascii=False).encode()
     except ValueError as error:
         raise BadRequest(f"the body is not JSON: {error}") from error
     streams = value.get("streams", []) if isinstance(value, dict) else None
@@ -198,7 +203,7 @@ def read_streams(body: bytes) -> Iterable[tuple[dict[str, str], list]]:
 
 def read_entry(value: Any) -> tuple[int, str, dict[str, str]]:
     fits = (isinstance(value, list) and len(value) in (2, 3) and isinstance(value[0], str) and isinstance(value[1], str)
-            and re.fullmatch(r"-?[0-9]+", value[0]))
+            and re.fullmatch(r"-?[0-9]{1,19}", value[0]) and abs(int(value[0])) < 2**63)
     metadata = value[2] if fits and len(value) == 3 else {}
     if not fits or not isinstance(metadata, dict) or not all(isinstance(one, str) for one in metadata.values()):
         raise BadRequest('a value wants the shape ["<nanoseconds>", "<line>"], or a third item, an object of strings')

@@ -194,14 +194,14 @@ class Parser:
 
     def suffixes(self, node: Node) -> Node:
         while True:
-            place = self.token.place
+            # All of it stands where its first word stands.
             if self.take("."):
-                node = Node("access", place, (node, self.want_name()))
+                node = Node("access", node.place, (node, self.want_name()))
             elif self.take("["):
-                node = Node("index", place, (node, self.expression(0)))
+                node = Node("index", node.place, (node, self.expression(0)))
                 self.want("]")
             elif self.take("("):
-                node = Node("call", place, (node, self.items(")")))
+                node = Node("call", node.place, (node, self.items(")")))
             else:
                 return node
 

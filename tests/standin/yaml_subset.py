@@ -110,8 +110,8 @@ class Reader:
             return self.flow(column)
         if re.match(r"[-?](\s|$)", rest):
             self.refuse(f"`{rest[0]}` cannot start a value in this line")
-        if rest[0] in "&*!%@`":
-            self.refuse(f"`{rest[0]}` starts something that this reader does not know (an anchor, alias or tag)")
+        if rest[0] in "&*!%@`,]}":
+            self.refuse(f"`{rest[0]}` cannot start a value here; this reader knows no anchors, aliases and tags")
         text = quoted(rest, self.refuse) if rest[0] in "\"'" else re.split(r"\s#", rest)[0].rstrip()
         if text[0] not in "\"'" and re.search(r":(\s|$)", text):
             self.refuse(f"`{text[:40]}` holds a second `:`; put the value in quotes")

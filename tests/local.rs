@@ -95,7 +95,10 @@ fn nothing_is_left(sandbox: &Sandbox) {
             "{url} still answers"
         );
         let pid = component["pid"].as_u64().unwrap();
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "{component} still runs");
+        assert!(
+            monstack::process::Identity::of(u32::try_from(pid).unwrap()).is_none(),
+            "{component} still runs"
+        );
     }
     sandbox.run(&["down", "--yes", "--confirm", "monstack"]).code(6);
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::folders;
 use crate::asset::Assets;
 use crate::cli::{Color, Global};
 use crate::config::{self, Loaded, Source, StackFile};
@@ -25,10 +26,9 @@ use crate::phase::{self, Context, Options, Record, State, User};
 use crate::report::plain::{HEARTBEAT, Plain};
 use crate::report::terminal::{Detail, Terminal};
 use crate::report::{Event, Reporter, Several};
-use crate::resolve;
+use crate::workdir;
 use crate::workdir::journal::Journal;
 use crate::workdir::lock::{self, Lock};
-use crate::workdir::{self};
 
 /// The stack file that is read when none is named.
 const STACK_FILE: &str = "monstack.yml";
@@ -130,9 +130,9 @@ impl Session {
         let interrupted = Arc::new(AtomicBool::new(false));
         let terminated = Arc::new(AtomicBool::new(false));
         let layout = Layout::new(directory.join(".monstack").join(&stack.name));
-        let user = user(&directory, file)?;
+        let user = folders::user(&directory, file)?;
         let runner = Duct { interrupted: Arc::clone(&interrupted) };
-        let http = Real::default();
+        let http = Real::new(Arc::clone(&interrupted));
         let global = global.clone();
         let run = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id());
         Ok(Self {
@@ -268,27 +268,6 @@ fn only_stack(directory: &Path, global: &Global) -> Option<StackFile> {
         .collect();
     let record = records.pop()?;
     records.is_empty().then_some(record.stack)
-}
-
-fn user(directory: &Path, file: Option<&Path>) -> Result<User> {
-    let home =
-        std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| directory.join(".monstack"));
-    let state =
-        std::env::var_os("XDG_STATE_HOME").map_or_else(|| home.join(".local/state"), PathBuf::from);
-    let program = std::env::current_exe().context("cannot find monstack's own program")?;
-    let base = file.and_then(Path::parent).unwrap_or(directory).to_owned();
-    let lock = match file {
-        Some(_) => base.join("components.lock"),
-        None => directory.join(".monstack/components.lock"),
-    };
-    Ok(User {
-        base,
-        cache: resolve::default_cache()?,
-        slots: state.join("monstack/slots"),
-        lock,
-        path: std::env::var_os("PATH").unwrap_or_default(),
-        siblings: program.parent().unwrap_or(Path::new("/")).to_owned(),
-    })
 }
 
 fn colours(color: Color) {

@@ -42,20 +42,21 @@ fn the_test_alert_leads_to_its_listener_and_others_to_people() {
     let stack = odd_stack(folder.path());
     stack.write();
     let file = stack.layout.rendered_secret("prometheus", "alertmanager").join("alertmanager.yml");
-    for (alert, severity, receiver) in [
-        ("MonstackTest", "none", "monstack-test"),
-        ("Note", "none", "nobody"),
-        ("TargetDown", "critical", "people"),
-        ("HighLatency", "warning", "people"),
+    for (labels, receivers) in [
+        (&["alertname=MonstackTest", "severity=none"][..], "monstack-test"),
+        (&["alertname=MonstackTest", "severity=none", "notify=yes"], "people,monstack-test"),
+        (&["alertname=Note", "severity=none"], "nobody"),
+        (&["alertname=TargetDown", "severity=critical"], "people"),
+        (&["alertname=HighLatency", "severity=warning"], "people"),
     ] {
         let output = Command::new(&amtool)
             .args(["config", "routes", "test", "--config.file"])
             .arg(&file)
-            .args([format!("alertname={alert}"), format!("severity={severity}")])
+            .args(labels)
             .output()
             .unwrap();
         succeeded("amtool config routes test", &output);
-        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), receiver, "{alert}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), receivers, "{labels:?}");
     }
 }
 

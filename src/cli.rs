@@ -160,6 +160,9 @@ pub struct Verify {
     /// Only these parts, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS")]
     pub only: Vec<Part>,
+    /// Send the test alert to the channels of the stack file too
+    #[arg(long)]
+    pub notify: bool,
     /// Treat a part that cannot be proven as a failure (exit code 10)
     #[arg(long, env = "MONSTACK_STRICT")]
     pub strict: bool,

@@ -11,6 +11,7 @@ use crate::report;
 
 mod config;
 mod down;
+mod folders;
 mod lock;
 mod logs;
 mod open;

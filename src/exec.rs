@@ -10,6 +10,7 @@ use anyhow::Result;
 pub mod duct;
 pub mod read_only;
 pub mod script;
+pub mod traced;
 
 /// Whether running a command can change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

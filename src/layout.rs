@@ -59,7 +59,7 @@ impl Layout {
         self.root.join("run")
     }
 
-    /// Raw output and report of one run.
+    /// Reports of runs, one folder each.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod command;
 pub mod component;
 pub mod config;
+pub mod digest;
 pub mod error;
 pub mod exec;
 pub mod exit;

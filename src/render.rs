@@ -47,6 +47,8 @@ pub struct Facts {
     pub worker: Option<(String, String)>,
     /// Folder of a component's own resources, by component.
     pub homes: BTreeMap<String, PathBuf>,
+    /// Folder of sources that the user has in place of ours, by component.
+    pub sources: BTreeMap<String, PathBuf>,
 }
 
 /// A file as it is to be on a node.
@@ -114,7 +116,9 @@ pub fn render(
         for file in service.component.files {
             all.push(one(&world, &engine, assets, (&service, file))?);
         }
-        all.extend(sources(layout, assets, &service));
+        if !input.facts.sources.contains_key(service.component.name) {
+            all.extend(sources(layout, assets, &service));
+        }
     }
     Ok(all)
 }

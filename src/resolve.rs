@@ -34,7 +34,7 @@ mod search;
 mod transfer;
 
 pub use disk::Stamp;
-pub use lock::{PinnedBy, lock_version};
+pub use lock::PinnedBy;
 
 /// How many components are resolved at once unless the user says otherwise.
 pub const PARALLEL: usize = 5;

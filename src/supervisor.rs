@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::component::{Reload, Reopen};
+use crate::digest;
 use crate::process::Identity;
 
 pub mod child;
@@ -57,7 +58,7 @@ impl Spec {
     pub fn identity(&self) -> String {
         let essence = (&self.program, &self.args, &self.env, &self.dir, &self.folders);
         let json = serde_json::to_vec(&essence).unwrap_or_default();
-        hex(&Sha256::digest(json))
+        digest::sha256(json)
     }
 }
 
@@ -175,9 +176,5 @@ pub fn hash_contents<'a, B: AsRef<[u8]>>(contents: impl Iterator<Item = (&'a Pat
         hash.update([0]);
         hash.update(Sha256::digest(bytes.as_ref()));
     }
-    hex(&hash.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest::hex(hash)
 }

@@ -3,6 +3,13 @@
 //! `MONSTACK_BLESS=1 cargo test --test golden` rewrites the golden trees; read the difference before committing it.
 //! Programs are looked for in the folder `MONSTACK_TEST_BIN` and on `PATH`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests fail like tests, and say loudly what they skip"
+)]
+
 #[path = "golden/programs.rs"]
 mod programs;
 #[path = "golden/queries.rs"]

@@ -8,14 +8,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
+use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::folders;
 use crate::asset::Assets;
 use crate::cli::{Color, Global};
 use crate::config::{self, Loaded, Source, StackFile};
 use crate::error::{Note, coded, exit_of, failure, hinted};
 use crate::exec::Runner;
 use crate::exec::duct::Duct;
+use crate::exec::traced::Traced;
 use crate::exit::Exit;
 use crate::http::real::Real;
 use crate::layout::Layout;
@@ -23,13 +26,15 @@ use crate::phase::{self, Context, Options, Record, State, User};
 use crate::report::plain::{HEARTBEAT, Plain};
 use crate::report::terminal::{Detail, Terminal};
 use crate::report::{Event, Reporter, Several};
-use crate::resolve;
+use crate::workdir;
 use crate::workdir::journal::Journal;
 use crate::workdir::lock::{self, Lock};
-use crate::workdir::{self};
 
 /// The stack file that is read when none is named.
 const STACK_FILE: &str = "monstack.yml";
+
+/// How many runs are kept.
+const KEPT_RUNS: usize = 20;
 
 /// What every verb needs.
 pub struct Session {
@@ -41,6 +46,8 @@ pub struct Session {
     pub http: Real,
     /// Starts programs.
     pub runner: Duct,
+    /// Tells this run from others.
+    pub run: String,
     user: User,
     directory: PathBuf,
     global: Global,
@@ -123,11 +130,23 @@ impl Session {
         let interrupted = Arc::new(AtomicBool::new(false));
         let terminated = Arc::new(AtomicBool::new(false));
         let layout = Layout::new(directory.join(".monstack").join(&stack.name));
-        let user = user(&directory, file)?;
+        let user = folders::user(&directory, file)?;
         let runner = Duct { interrupted: Arc::clone(&interrupted) };
-        let http = Real::default();
+        let http = Real::new(Arc::clone(&interrupted));
         let global = global.clone();
-        Ok(Self { stack, layout, http, runner, user, directory, global, interrupted, terminated })
+        let run = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id());
+        Ok(Self {
+            stack,
+            layout,
+            http,
+            runner,
+            run,
+            user,
+            directory,
+            global,
+            interrupted,
+            terminated,
+        })
     }
 
     /// From now on the first Ctrl-C stops the run after its current step, and the second at once.
@@ -177,9 +196,18 @@ impl Session {
 
     /// Shows progress and writes it to the journal.
     pub fn journal(&self, command: &str) -> Result<Several> {
-        let run = format!("{}-{}", Timestamp::now().strftime("%Y%m%dT%H%M%SZ"), std::process::id());
-        let journal = Journal::open(&self.layout.journal(), &run, command)?;
+        let journal = Journal::open(&self.layout.journal(), &self.run, command)?;
         Ok(Several(vec![self.display(), Box::new(journal)]))
+    }
+
+    /// Keeps the answer of this run in a folder of its own, and the newest runs only.
+    pub fn keep_report(&self, facts: &impl Serialize) -> Result<()> {
+        let runs = self.layout.runs();
+        workdir::write_json(&runs.join(&self.run).join("report.json"), facts)?;
+        let mut old: Vec<PathBuf> =
+            std::fs::read_dir(&runs)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        old.sort();
+        old.iter().rev().skip(KEPT_RUNS).try_for_each(|run| workdir::remove_folder(run))
     }
 
     /// Runs `work` with a context for phases; what it leaves in the context can be used for the answer.
@@ -193,8 +221,9 @@ impl Session {
         let shadow = move |path: &str| std::fs::read(directory.join(path)).ok();
         let assets = Assets::new(&shadow);
         let state = State { record: phase::recorded(&self.layout)?, ..State::default() };
+        let traced = Traced { inner: runner, report };
         let mut cx = Context {
-            runner,
+            runner: if self.global.verbose > 1 { &traced } else { runner },
             http: &self.http,
             report,
             assets: &assets,
@@ -239,27 +268,6 @@ fn only_stack(directory: &Path, global: &Global) -> Option<StackFile> {
         .collect();
     let record = records.pop()?;
     records.is_empty().then_some(record.stack)
-}
-
-fn user(directory: &Path, file: Option<&Path>) -> Result<User> {
-    let home =
-        std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| directory.join(".monstack"));
-    let state =
-        std::env::var_os("XDG_STATE_HOME").map_or_else(|| home.join(".local/state"), PathBuf::from);
-    let program = std::env::current_exe().context("cannot find monstack's own program")?;
-    let base = file.and_then(Path::parent).unwrap_or(directory).to_owned();
-    let lock = match file {
-        Some(_) => base.join("components.lock"),
-        None => directory.join(".monstack/components.lock"),
-    };
-    Ok(User {
-        base,
-        cache: resolve::default_cache()?,
-        slots: state.join("monstack/slots"),
-        lock,
-        path: std::env::var_os("PATH").unwrap_or_default(),
-        siblings: program.parent().unwrap_or(Path::new("/")).to_owned(),
-    })
 }
 
 fn colours(color: Color) {

@@ -13,6 +13,7 @@ use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::layout::Layout;
 use crate::phase::{Context, Mode, Options, Timing, run_all};
+use crate::secret;
 use crate::target;
 use crate::topology::Topology;
 use crate::verify::Verdict;
@@ -66,13 +67,13 @@ pub fn run(global: &Global, args: &Up) -> Result<Answer> {
     };
     session.with_context((&report, &session.runner), options, |cx| {
         run_all(&target::up(options), Mode::Apply, cx)?;
-        answer(cx, args)
+        let facts = facts(cx);
+        session.keep_report(&facts)?;
+        answer(&facts, args)
     })
 }
 
-fn answer(cx: &Context<'_>, args: &Up) -> Result<Answer> {
-    let facts = facts(cx);
-    workdir::write_json(&cx.layout.root().join("report.json"), &facts)?;
+fn answer(facts: &Facts, args: &Up) -> Result<Answer> {
     if args.strict && facts.result == "degraded" {
         let error =
             failure(Exit::UNHEALTHY, format!("the stack is degraded: {}", names(&facts.missing)));
@@ -81,7 +82,7 @@ fn answer(cx: &Context<'_>, args: &Up) -> Result<Answer> {
             "provide what is missing, or leave `--strict` out; `monstack status` says how",
         ));
     }
-    Answer::prose(&facts, text(&facts), Exit::DONE)
+    Answer::prose(facts, text(facts), Exit::DONE)
 }
 
 fn facts(cx: &Context<'_>) -> Facts {
@@ -118,7 +119,7 @@ pub fn pages(topology: &Topology, layout: &Layout) -> Vec<Page> {
         .filter_map(|name| topology.service(name))
         .map(|service| {
             let component = service.component.name;
-            let password = layout.secrets().join("grafana_admin_password");
+            let password = layout.secrets().join(secret::file::GRAFANA);
             let login = (component == "grafana")
                 .then(|| format!("user admin, password in {}", password.display()));
             let title = if component == "nginx" { "Application" } else { service.component.title };

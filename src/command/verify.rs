@@ -11,7 +11,7 @@ use crate::exit::Exit;
 use crate::phase::record::Proof;
 use crate::phase::{Options, prove, start};
 use crate::supervisor::client;
-use crate::verify::Overall;
+use crate::verify::{Channels, Overall};
 
 /// Proves the signals of a running stack.
 pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
@@ -24,8 +24,9 @@ pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
     let _lock = session.lock("verify", args.wait.lock_wait)?;
     session.watch_signals()?;
     let report = session.journal("verify")?;
+    let channels = if args.notify { Channels::Included } else { Channels::Excluded };
     session.with_context((&report, &session.runner), Options::default(), |cx| {
-        let verdict = prove::prove(cx, &args.only)?;
+        let verdict = prove::prove(cx, &args.only, channels)?;
         if args.only.is_empty() {
             let hash = start::fingerprint_now(cx)?;
             let layout = cx.layout.clone();

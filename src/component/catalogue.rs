@@ -332,7 +332,7 @@ pub const CATALOGUE: &[Component] = &[
         health: "/health",
         job: None,
         service: Service {
-            args: &["--config", "{{ own.files }}/source/gunicorn.conf.py"],
+            args: &["--config", "{{ own.source }}/gunicorn.conf.py"],
             env: &[
                 ("MONSTACK_APP_BIND", "{{ own.listen }}"),
                 ("MONSTACK_APP_DATA_DIR", "{{ own.data }}"),

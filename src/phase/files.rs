@@ -16,15 +16,13 @@ use crate::exit::Exit;
 use crate::render::{self, Facts, Input, Rendered, Secrecy};
 use crate::report::Event;
 use crate::resolve::Found;
-use crate::secret;
+use crate::secret::file::{GENERATED, REFERRED};
+use crate::secret::{self};
 use crate::topology::Topology;
 use crate::workdir;
 
 /// Renders and writes.
 pub struct WriteFiles;
-
-/// Passwords that are made at the first `up`.
-const GENERATED: &[&str] = &["grafana_admin_password"];
 
 impl Phase for WriteFiles {
     fn title(&self) -> &'static str {
@@ -98,13 +96,15 @@ fn input(cx: &Context<'_>, programs: &std::collections::BTreeMap<String, Found>)
         .iter()
         .map(|component| (component.name.to_owned(), home(component.name)))
         .collect();
+    let sources =
+        cx.stack.app.path.iter().map(|path| ("app".to_owned(), cx.user.base.join(path))).collect();
     let secrets = cx
         .state
         .secrets
         .iter()
         .map(|(name, secret)| (name.clone(), secret.expose().to_owned()))
         .collect();
-    Input { secrets, facts: Facts { worker: worker(), homes } }
+    Input { secrets, facts: Facts { worker: worker(), homes, sources } }
 }
 
 /// User and group of nginx's workers, needed only where its master runs as root.
@@ -127,6 +127,9 @@ fn keep_secrets(cx: &mut Context<'_>) -> Result<bool> {
             secret.expose().as_bytes(),
             workdir::SECRET,
         )?;
+    }
+    for name in REFERRED.iter().filter(|name| !cx.state.secrets.contains_key(**name)) {
+        workdir::remove(&cx.layout.secrets().join(name))?;
     }
     for name in GENERATED {
         let path = cx.layout.secrets().join(name);

@@ -7,7 +7,7 @@ use crate::config::model::SecretRef;
 use crate::error::{Note, failure, hinted};
 use crate::exit::Exit;
 use crate::report::Event;
-use crate::secret;
+use crate::secret::{self, file};
 use crate::workdir;
 
 /// Checks the machine and reads the secrets that the stack file refers to.
@@ -42,10 +42,13 @@ fn check(cx: &mut Context<'_>) -> Result<()> {
     }
     if let Some(path) = &cx.stack.app.path {
         let path = cx.user.base.join(path);
-        if !path.is_dir() {
+        let missing = ["gunicorn.conf.py", "requirements.txt"]
+            .into_iter()
+            .find(|file| !path.join(file).is_file());
+        if let Some(missing) = missing {
             let error = failure(
                 Exit::USAGE,
-                format!("`app.path` is `{}`, which is no folder", path.display()),
+                format!("`app.path` is `{}`, where there is no `{missing}`", path.display()),
             );
             return Err(hinted(
                 error,
@@ -67,10 +70,10 @@ fn references(cx: &Context<'_>) -> Vec<(&'static str, SecretRef)> {
     let notify = &cx.stack.notify;
     let password = notify.email.as_ref().and_then(|email| email.smtp.password.clone());
     [
-        ("slack_webhook", notify.slack.as_ref().map(|slack| slack.webhook.clone())),
-        ("discord_webhook", notify.discord.as_ref().map(|discord| discord.webhook.clone())),
-        ("smtp_password", password),
-        ("database_url", cx.stack.app.database_url.clone()),
+        (file::SLACK, notify.slack.as_ref().map(|slack| slack.webhook.clone())),
+        (file::DISCORD, notify.discord.as_ref().map(|discord| discord.webhook.clone())),
+        (file::SMTP, password),
+        (file::DATABASE, cx.stack.app.database_url.clone()),
     ]
     .into_iter()
     .filter_map(|(name, reference)| Some((name, reference?)))

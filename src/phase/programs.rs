@@ -5,15 +5,16 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::{Change, Context, Phase};
 use crate::component::{CATALOGUE, Component, Supply};
 use crate::config::model::ComponentSettings;
+use crate::digest;
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::report::Event;
 use crate::resolve::{self, Found, Pinning, Platform, Sources};
+use crate::workdir;
 
 /// Finds programs, or sees that those of the last run are still there.
 pub struct FindPrograms;
@@ -75,7 +76,7 @@ impl Phase for FindPrograms {
 
 /// Hash of all that decides which programs are used.
 fn inputs(cx: &Context<'_>) -> String {
-    let requirements = cx.assets.get("app/requirements.txt").unwrap_or_default();
+    let requirements = requirements(cx);
     let pinned: Vec<_> =
         CATALOGUE.iter().map(|component| (component.name, component.release())).collect();
     let optional: Vec<PathBuf> = CATALOGUE
@@ -92,7 +93,15 @@ fn inputs(cx: &Context<'_>) -> String {
         optional,
     );
     let json = serde_json::to_vec(&essence).unwrap_or_default();
-    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+    digest::sha256(json)
+}
+
+/// The hashed requirements of the app: the user's own, or those of the built-in one.
+fn requirements(cx: &Context<'_>) -> Vec<u8> {
+    let own =
+        cx.stack.app.path.as_ref().map(|path| cx.user.base.join(path).join("requirements.txt"));
+    let own = own.and_then(|path| workdir::read(&path).ok().flatten());
+    own.unwrap_or_else(|| cx.assets.get("app/requirements.txt").unwrap_or_default().into_owned())
 }
 
 /// Files on PATH that could be the component's program: one that appears makes `up` look again.
@@ -136,7 +145,7 @@ fn settings(cx: &Context<'_>) -> BTreeMap<String, ComponentSettings> {
 type Finding = (BTreeMap<String, Found>, BTreeMap<String, String>);
 
 fn find(cx: &Context<'_>) -> Result<Finding> {
-    let requirements = cx.assets.get("app/requirements.txt").unwrap_or_default();
+    let requirements = requirements(cx);
     let settings = settings(cx);
     let sources = Sources {
         runner: cx.runner,
@@ -149,7 +158,7 @@ fn find(cx: &Context<'_>) -> Result<Finding> {
         sibling_dir: cx.user.siblings.clone(),
         mirror: None,
         pinning: if cx.options.require_pinned { Pinning::Required } else { Pinning::FirstUse },
-        requirements: requirements.into_owned(),
+        requirements,
         platform: Platform::here(),
         parallel: usize::from(cx.options.jobs),
         interrupted: cx.interrupted,

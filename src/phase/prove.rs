@@ -14,6 +14,7 @@ use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::process::{self, Listener};
 use crate::report::Event;
+use crate::secret;
 use crate::supervisor::client;
 use crate::verify::{self, Channels, Overall, Part, Subject, Verdict};
 use crate::workdir;
@@ -31,7 +32,7 @@ impl Phase for Prove {
             cx.state.proof = Some(proof);
             return Ok(Change::None);
         }
-        let verdict = prove(cx, &[])?;
+        let verdict = prove(cx, &[], Channels::Excluded)?;
         let failed = failure_of(&verdict);
         let proof = Proof { at: Timestamp::now(), hash: cx.state.hash.clone(), verdict };
         let layout = cx.layout.clone();
@@ -79,14 +80,14 @@ fn failure_of(verdict: &Verdict) -> Option<String> {
 }
 
 /// Proves `parts` of the running stack, all of it if there are none.
-pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
+pub fn prove(cx: &Context<'_>, parts: &[Part], channels: Channels) -> Result<Verdict> {
     let record = cx.state.record.as_ref().context("nothing is known of the stack yet")?;
     let topology = record.topology();
     let settings = config::effective(&record.stack);
     let interval =
         settings.components.get("prometheus").and_then(|settings| settings.scrape_interval);
     let interval = interval.map_or(Duration::from_secs(15), Into::into);
-    let password = workdir::read(&cx.layout.secrets().join("grafana_admin_password"))?;
+    let password = workdir::read(&cx.layout.secrets().join(secret::file::GRAFANA))?;
     let password = password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let subject = Subject {
         topology: &topology,
@@ -98,7 +99,7 @@ pub fn prove(cx: &Context<'_>, parts: &[Part]) -> Result<Verdict> {
         grafana_password: password.as_deref(),
         interval,
         interrupted: cx.interrupted,
-        channels: Channels::Excluded,
+        channels,
     };
     verify::verify(&subject, parts)
 }

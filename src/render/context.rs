@@ -7,23 +7,15 @@ use anyhow::{Result, anyhow};
 use serde_json::{Map, Value, json};
 use tera::Context;
 
-use super::Input;
+use super::{Input, SOURCE};
 use crate::component::{CATALOGUE, Component};
 use crate::config;
 use crate::config::model::{Email, TargetKind};
 use crate::error::Note;
 use crate::exit::Exit;
 use crate::layout::Layout;
+use crate::secret::file;
 use crate::topology::{Service, Topology};
-
-/// Names of the files below `secrets/` that hold resolved references.
-mod secret {
-    pub(super) const SLACK: &str = "slack_webhook";
-    pub(super) const DISCORD: &str = "discord_webhook";
-    pub(super) const SMTP: &str = "smtp_password";
-    pub(super) const DATABASE: &str = "app_database_url";
-    pub(super) const GRAFANA: &str = "grafana_admin_password";
-}
 
 /// All that variables are made from.
 pub(super) struct World<'a> {
@@ -107,9 +99,13 @@ impl<'a> World<'a> {
         for (name, path) in folders {
             own.insert(name.to_owned(), json!(text(&path)?));
         }
-        if let Some(home) = self.input.facts.homes.get(component) {
+        let facts = &self.input.facts;
+        if let Some(home) = facts.homes.get(component) {
             own.insert("home".to_owned(), json!(text(home)?));
         }
+        let shipped = self.layout.rendered(node, component).join(SOURCE);
+        let source = facts.sources.get(component).unwrap_or(&shipped);
+        own.insert("source".to_owned(), json!(text(source)?));
         Ok(Value::Object(own))
     }
 
@@ -147,13 +143,10 @@ impl<'a> World<'a> {
         let notify = &self.topology.stack.notify;
         let mut all = Map::new();
         if notify.slack.is_some() {
-            all.insert("slack".to_owned(), json!({"webhook_file": self.secret(secret::SLACK)?}));
+            all.insert("slack".to_owned(), json!({"webhook_file": self.secret(file::SLACK)?}));
         }
         if notify.discord.is_some() {
-            all.insert(
-                "discord".to_owned(),
-                json!({"webhook_file": self.secret(secret::DISCORD)?}),
-            );
+            all.insert("discord".to_owned(), json!({"webhook_file": self.secret(file::DISCORD)?}));
         }
         if let Some(mail) = &notify.email {
             all.insert("email".to_owned(), self.email(mail)?);
@@ -173,7 +166,7 @@ impl<'a> World<'a> {
         ]);
         if mail.smtp.password.is_some() {
             all.insert("user".to_owned(), json!(mail.smtp.user.as_ref().or(from)));
-            all.insert("password_file".to_owned(), json!(self.secret(secret::SMTP)?));
+            all.insert("password_file".to_owned(), json!(self.secret(file::SMTP)?));
         }
         Ok(Value::Object(all))
     }
@@ -181,9 +174,9 @@ impl<'a> World<'a> {
     /// Files with secrets that programs read themselves.
     fn files(&self) -> Result<Value> {
         let mut all = Map::new();
-        all.insert("grafana_admin_password".to_owned(), json!(self.secret(secret::GRAFANA)?));
+        all.insert("grafana_admin_password".to_owned(), json!(self.secret(file::GRAFANA)?));
         if self.topology.stack.app.database_url.is_some() {
-            all.insert("app_database_url".to_owned(), json!(self.secret(secret::DATABASE)?));
+            all.insert("app_database_url".to_owned(), json!(self.secret(file::DATABASE)?));
         }
         Ok(Value::Object(all))
     }

@@ -181,7 +181,7 @@ fn tell(wanted: &Wanted<'_>, found: &Found, tried: &[(Attempt, String)]) {
 }
 
 /// Why a place was of no use, with the way out where there is one.
-fn reason(error: &anyhow::Error) -> String {
+pub(crate) fn reason(error: &anyhow::Error) -> String {
     let mut reason = messages(error).join(": ");
     if let Some(hint) = hint_of(error) {
         reason.push_str(&format!(" ({hint})"));

@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail};
 use super::{Found, Origin, Stamp, disk, search};
 use crate::component::{Program, Supply};
 use crate::error::exit_of;
-use crate::exec::Cmd;
+use crate::exec::{Cmd, Runner};
 use crate::exit::Exit;
 
 use super::attempt::Wanted;
@@ -82,7 +82,7 @@ const STAND_IN: &str = "stand-in";
 fn version(wanted: &Wanted<'_>, located: &Located) -> Result<String> {
     let shown = located.program.display();
     let cmd = ask(wanted.program, located);
-    let text = read(wanted, &cmd).map_err(|error| match exit_of(&error) {
+    let text = read(wanted.sources.runner, &cmd).map_err(|error| match exit_of(&error) {
         Exit::INTERRUPTED => error,
         _ => anyhow!("`{shown}` does not start: {}", cause(&error.to_string())),
     })?;
@@ -103,14 +103,14 @@ fn version(wanted: &Wanted<'_>, located: &Located) -> Result<String> {
 }
 
 /// A program that was just written counts as busy while a process that another thread forked has not become its program.
-fn read(wanted: &Wanted<'_>, cmd: &Cmd) -> Result<String> {
+fn read(runner: &dyn Runner, cmd: &Cmd) -> Result<String> {
     for _ in 0..BUSY_TRIES {
-        match wanted.sources.runner.read(cmd) {
+        match runner.read(cmd) {
             Err(error) if error.to_string().contains("Text file busy") => thread::sleep(BUSY),
             outcome => return outcome,
         }
     }
-    wanted.sources.runner.read(cmd)
+    runner.read(cmd)
 }
 
 /// The question; some programs answer it on standard error.
@@ -135,12 +135,13 @@ fn cause(error: &str) -> String {
             return format!("the shared library `{library}` is missing");
         }
     }
-    last_words(error).split_whitespace().collect::<Vec<_>>().join(" ").chars().take(SHOWN).collect()
-}
-
-/// What a program said at last, without the command that started it, which the reader knows or which is long.
-pub(crate) fn last_words(error: &str) -> &str {
-    error.rsplit_once("` failed with ").map_or(error, |(_, words)| words).trim()
+    disk::last_words(error)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(SHOWN)
+        .collect()
 }
 
 /// The program itself and the tools that come with it, beside it or on PATH.
@@ -171,6 +172,23 @@ mod tests {
         assert_eq!(cause(glibc), "the shared library `libpcre2-8.so.0` is missing");
         let musl = "Error loading shared library libssl.so.3: No such file or directory (needed by /x/nginx)";
         assert_eq!(cause(musl), "the shared library `libssl.so.3` is missing");
+    }
+
+    #[test]
+    fn a_busy_program_is_asked_again() {
+        struct Busy(std::sync::atomic::AtomicUsize);
+        impl Runner for Busy {
+            fn run(&self, _: &Cmd, on_line: &mut dyn FnMut(&str)) -> Result<()> {
+                if self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 2 {
+                    bail!("`x` failed with exit status: 126: /bin/sh: 1: exec: x: Text file busy");
+                }
+                on_line("x 1.0");
+                Ok(())
+            }
+        }
+        let busy = Busy(std::sync::atomic::AtomicUsize::new(0));
+        assert_eq!(read(&busy, &Cmd::read("x")).unwrap(), "x 1.0\n");
+        assert_eq!(busy.0.into_inner(), 3);
     }
 
     #[test]

@@ -46,11 +46,6 @@ pub(crate) struct Locked {
     pub pinned_by: PinnedBy,
 }
 
-/// The version of `component` that the lock file at `path` has, if any.
-pub fn lock_version(path: &Path, component: &str) -> Result<Option<String>> {
-    Ok(read(path)?.remove(component).map(|component| component.version))
-}
-
 /// What is locked for this version and platform.
 pub(crate) fn locked(wanted: &Wanted<'_>, version: &str) -> Result<Option<Locked>> {
     let mut file = read(&wanted.sources.lock)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::attempt::Wanted;
+use super::attempt::{Wanted, reason};
 use super::cache::{self, Entry, Manifest};
 use super::identity::identify;
 use super::transfer::sha256_of;
@@ -98,7 +98,7 @@ fn obtain(wanted: &Wanted<'_>, wish: &Wish<'_>) -> Result<(Entry, Manifest)> {
         match refreshed.and_then(|()| unpack(wanted, wish, (&apt, lists))) {
             Ok(done) => return Ok(done),
             Err(error) if exit_of(&error) == Exit::INTERRUPTED => return Err(error),
-            Err(error) => reasons.push(format!("{lists}: {error:#}")),
+            Err(error) => reasons.push(format!("{lists}: {}", reason(&error))),
         }
     }
     match newest(wanted, wish.name) {
@@ -145,18 +145,8 @@ fn make(
     let staging = cache::staging_in(&wanted.folder())?;
     let (packages, files) = (staging.path().join("packages"), staging.path().join("files"));
     disk::make_folder(&packages)?;
-    disk::make_folder(&files)?;
     apt.download(lists, &names, &packages)?;
-    let mut sha256 = None;
-    for package in disk::entries(&packages) {
-        apt.extract(&package, &files)?;
-        let name = package.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with(&format!("{}_", main.name)) {
-            sha256 = Some(sha256_of(&package)?);
-        }
-    }
-    disk::writing(fs::remove_dir_all(&packages), &packages)?;
-    harden(&files)?;
+    let sha256 = extract(apt, (&packages, &files), &main.name)?;
     let program = (wish.locate)(&files)
         .with_context(|| format!("the package `{main}` does not hold what is wanted of it"))?;
     relocate::relocate(
@@ -175,6 +165,22 @@ fn make(
         stamp: None,
     };
     Ok((staging, manifest))
+}
+
+/// Unpacks all `packages` into `files` and removes them; returns the SHA-256 of the one called `main`.
+fn extract(apt: &Apt<'_>, (packages, files): (&Path, &Path), main: &str) -> Result<Option<String>> {
+    disk::make_folder(files)?;
+    let mut sha256 = None;
+    for package in disk::entries(packages) {
+        apt.extract(&package, files)?;
+        let name = package.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(&format!("{main}_")) {
+            sha256 = Some(sha256_of(&package)?);
+        }
+    }
+    disk::writing(fs::remove_dir_all(packages), packages)?;
+    harden(files)?;
+    Ok(sha256)
 }
 
 /// Folders with shared libraries, such as `usr/lib/x86_64-linux-gnu`, relative to `files`.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::attempt::Wanted;
+use super::attempt::{Wanted, reason};
 use super::cache::{self, Lock};
 use super::identity::{Located, identify};
-use super::transfer::sha256;
 use super::{Found, Origin, Stamp, disk, package, still_there};
-use crate::error::{Note, exit_of, messages};
+use crate::digest::sha256;
+use crate::error::{Note, exit_of};
 use crate::exec::Cmd;
 use crate::exit::Exit;
 
@@ -80,7 +80,7 @@ pub(crate) fn build(wanted: &Wanted<'_>) -> Result<Found> {
                 );
             }
             Err(error) => {
-                reasons.push(format!("{}: {}", path.display(), messages(&error).join(": ")));
+                reasons.push(format!("{}: {}", path.display(), reason(&error)));
             }
         }
     }
@@ -170,7 +170,7 @@ fn distribution_pip(wanted: &Wanted<'_>) -> Result<PathBuf> {
         wheel.strip_prefix(files).ok().map(Path::to_owned)
     };
     package::file(wanted, &package::Wish { name: "python3-pip-whl", locate: &locate })
-        .map_err(|error| anyhow!("it has no pip, and no package of it: {error:#}"))
+        .map_err(|error| anyhow!("it has no pip, and no package of it: {}", reason(&error)))
         .hint("sudo apt-get install python3-venv")
 }
 

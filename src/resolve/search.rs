@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use super::attempt::Wanted;
+use super::attempt::{Wanted, reason};
 use super::identity::{Located, identify};
 use super::{Found, Origin, disk};
-use crate::error::{exit_of, messages};
+use crate::error::exit_of;
 use crate::exit::Exit;
 
 /// Folders in which distributions keep servers, and which the PATH of an ordinary user may lack.
@@ -26,7 +26,7 @@ pub(crate) fn find(wanted: &Wanted<'_>) -> Result<Found> {
         match identify(wanted, located, (Origin::SearchPath, source)) {
             Ok(found) => return Ok(found),
             Err(error) if exit_of(&error) == Exit::INTERRUPTED => return Err(error),
-            Err(error) => reasons.push(messages(&error).join(": ")),
+            Err(error) => reasons.push(reason(&error)),
         }
     }
     if reasons.is_empty() {

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::attempt::Wanted;
 use super::disk;
+use crate::digest::hex;
 use crate::http::real::{Broken, check_url};
 use crate::report::Event;
 
@@ -63,11 +64,6 @@ pub(crate) fn sha256_of(path: &Path) -> Result<String> {
             count => hasher.update(&buffer[..count]),
         }
     }
-}
-
-/// The SHA-256 of `bytes`.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    hex(Sha256::new_with_prefix(bytes))
 }
 
 fn attempt(wanted: &Wanted<'_>, url: &str, to: &Path) -> Result<String> {
@@ -132,10 +128,6 @@ impl<W: Write> Write for Sink<W> {
     }
 }
 
-fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Between a fifth of a second and a second, so that many machines do not come back at once.
 fn jitter() -> Duration {
     let random = RandomState::new().hash_one(0_u8) % 800;
@@ -164,7 +156,6 @@ mod tests {
     #[test]
     fn the_hash_is_sha256() {
         let wanted = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(sha256(b"abc"), wanted);
         let mut sink = Sink::new(Vec::new(), 9);
         sink.write_all(b"abc").unwrap();
         assert_eq!(sink.sha256(), wanted);

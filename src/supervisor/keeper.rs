@@ -113,8 +113,7 @@ impl Keeper {
         let wanted: Vec<&str> = desired.services.iter().map(|spec| spec.name.as_str()).collect();
         let dropped: Vec<String> =
             self.services.keys().filter(|name| !wanted.contains(&name.as_str())).cloned().collect();
-        child::stop(&self.run, &dropped);
-        self.services.retain(|name, _| !dropped.contains(name));
+        self.drop_services(&dropped);
         for spec in desired.services {
             let name = spec.name.clone();
             match self.services.get_mut(&name) {
@@ -153,10 +152,17 @@ impl Keeper {
         }
     }
 
+    /// Stops services and forgets them; their ends are taken note of, so that none stays behind as a zombie.
+    fn drop_services(&mut self, names: &[String]) {
+        child::stop(&self.run, names);
+        for mut service in names.iter().filter_map(|name| self.services.remove(name)) {
+            service.reap();
+        }
+    }
+
     fn stop_all(&mut self) {
         let names: Vec<String> = self.services.keys().cloned().collect();
-        child::stop(&self.run, &names);
-        self.services.clear();
+        self.drop_services(&names);
         if self.run.exists() {
             self.tell();
         }

@@ -102,7 +102,7 @@ mod tests {
         let Outcome::NotProven { reason, hint } = Outcome::of(&sheet.items) else {
             panic!("{:?}", sheet.items)
         };
-        assert_eq!(reason, "read back through grafana: no download");
+        assert_eq!(reason, "read back through grafana: `grafana` does not run here: no download");
         assert!(hint.contains("PATH"));
     }
 

@@ -223,10 +223,10 @@ pub mod tests {
     #[test]
     fn what_is_missing_is_told_with_its_reason() {
         let mut fixture = Fixture::new();
-        fixture.without("loki", "the download of `loki` was refused");
+        fixture.without("loki", "its download was refused");
         fixture.with(|cx| {
             let (reason, hint) = cx.gap(&["grafana", "loki"]).unwrap();
-            assert_eq!(reason, "the download of `loki` was refused");
+            assert_eq!(reason, "`loki` does not run here: its download was refused");
             assert!(hint.contains("components.loki.path=FILE"), "{hint}");
             assert!(cx.gap(&["grafana"]).is_none());
         });

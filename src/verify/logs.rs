@@ -200,7 +200,7 @@ mod tests {
             let Outcome::NotProven { reason, hint } = Outcome::of(&sheet.items) else {
                 panic!("{:?}", sheet.items)
             };
-            assert_eq!(reason, "log line: no program");
+            assert_eq!(reason, format!("log line: `{name}` does not run here: no program"));
             assert!(hint.contains(name));
             assert_eq!(fs::read_to_string(fixture.log("flask.log")).unwrap(), "{}\n");
         }

@@ -262,7 +262,12 @@ mod tests {
         let Outcome::NotProven { reason, .. } = Outcome::of(&sheet.items) else {
             panic!("{:?}", sheet.items)
         };
-        assert!(reason.starts_with("access log in Loki: no program; the line is in `"), "{reason}");
+        assert!(
+            reason.starts_with(
+                "access log in Loki: `loki` does not run here: no program; the line is in `"
+            ),
+            "{reason}"
+        );
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Lock {
 }
 
 fn refresh(path: &Path, holder: &Holder) -> Result<()> {
-    let _guard = guard(path)?;
+    let _guard = guard_if_folder(path)?;
     if self::holder(path)?.is_some_and(|now| now.is_same(holder)) {
         write_json(path, holder)?;
     }

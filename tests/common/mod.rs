@@ -121,7 +121,7 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         let Ok(stacks) = std::fs::read_dir(self.path().join(".monstack")) else { return };
         for stack in
-            stacks.filter_map(|entry| Some(entry.ok()?)).filter(|entry| entry.path().is_dir())
+            stacks.filter_map(Result::ok).filter(|entry| entry.path().is_dir())
         {
             let name = stack.file_name().into_string().unwrap();
             let _ = self.run(&["-s", &name, "down", "--yes", "--confirm", &name]);

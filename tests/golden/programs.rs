@@ -16,7 +16,7 @@ fn checked(component: &str, tool: &str) -> Option<String> {
         stack.input.facts.worker = None;
         stack.write();
         let output = stack.check(component, &tool);
-        succeeded(&format!("{}", tool.display()), &output);
+        succeeded(&format!("{component} in {}", stack.layout.root().display()), &output);
         said += &String::from_utf8_lossy(&output.stdout);
     }
     Some(said)
@@ -36,8 +36,46 @@ fn alertmanager_accepts_its_configuration() {
 }
 
 #[test]
+fn the_test_alert_leads_to_its_listener_and_others_to_people() {
+    let Some(amtool) = program("amtool") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let stack = odd_stack(folder.path());
+    stack.write();
+    let file = stack.layout.rendered_secret("prometheus", "alertmanager").join("alertmanager.yml");
+    for (labels, receivers) in [
+        (&["alertname=MonstackTest", "severity=none"][..], "monstack-test"),
+        (&["alertname=MonstackTest", "severity=none", "notify=yes"], "people,monstack-test"),
+        (&["alertname=Note", "severity=none"], "nobody"),
+        (&["alertname=TargetDown", "severity=critical"], "people"),
+        (&["alertname=HighLatency", "severity=warning"], "people"),
+    ] {
+        let output = Command::new(&amtool)
+            .args(["config", "routes", "test", "--config.file"])
+            .arg(&file)
+            .args(labels)
+            .output()
+            .unwrap();
+        succeeded("amtool config routes test", &output);
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), receivers, "{labels:?}");
+    }
+}
+
+#[test]
 fn nginx_accepts_its_configuration() {
     checked("nginx", "nginx");
+}
+
+#[test]
+fn nginx_finds_an_odd_path_again() {
+    let Some(nginx) = program("nginx") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut stack = odd_stack(&folder.path().join(ODD));
+    stack.input.facts.worker = None;
+    stack.write();
+    succeeded("nginx", &stack.check("nginx", &nginx));
+    for path in ["logs/nginx_access.log", "data/nginx/client_body"] {
+        assert!(stack.layout.root().join(path).exists(), "nginx made `{path}` somewhere else");
+    }
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub struct Stack {
 pub fn default_stack(root: &Path) -> Stack {
     let topology = Topology::new(StackFile::default(), Seat::default());
     let homes = [("grafana".to_owned(), PathBuf::from("/opt/grafana"))].into();
-    let input = Input { facts: Facts { worker: None, homes }, ..Input::default() };
+    let input =
+        Input { facts: Facts { worker: None, homes, ..Facts::default() }, ..Input::default() };
     Stack { topology, layout: Layout::new(root), input }
 }
 
@@ -35,7 +36,8 @@ pub fn odd_stack(root: &Path) -> Stack {
         "https://discord.example/api/webhooks/1/canary?a=%7B&b='\"#{{ x }}".to_owned(),
     )];
     let worker = Some(("www data".to_owned(), "adm\"in".to_owned()));
-    let input = Input { secrets: secrets.into(), facts: Facts { worker, homes } };
+    let input =
+        Input { secrets: secrets.into(), facts: Facts { worker, homes, ..Facts::default() } };
     Stack { topology, layout: Layout::new(root), input }
 }
 

@@ -9,11 +9,17 @@ use anyhow::{Context, Result, bail};
 use super::super::attempt::Wanted;
 use super::super::cache::{self, Lock};
 use super::super::{Sources, disk, search};
+use crate::error::exit_of;
 use crate::exec::Cmd;
+use crate::exit::Exit;
 use crate::report::Event;
 
 /// How long package lists that this program refreshed are used.
 const FRESH: Duration = Duration::from_secs(60 * 60);
+/// How long a failed refresh is not tried again.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Room that a refresh needs; on a full disk `apt-get update` waits for ever.
+const ROOM: u64 = 200 << 20;
 /// How long one command may take; package lists are tens of megabytes.
 const TIMEOUT: Duration = Duration::from_secs(300);
 /// What the machine does after a refresh of its own lists is not done after ours.
@@ -105,30 +111,32 @@ impl<'a> Apt<'a> {
 
     fn refresh(&self) -> Result<()> {
         let _alone = Lock::take(&self.folder.join(".lists.lock"), self.sources)?;
-        let marker = self.place(Lists::Own).join("refreshed");
-        if cache::age(&marker).is_some_and(|age| age < FRESH) {
+        let (done, failed) = (self.marker("refreshed"), self.marker("failed"));
+        let since =
+            |marker: &Path, long: Duration| cache::age(marker).is_some_and(|age| age < long);
+        if since(&done, FRESH) || since(&failed, AGAIN) {
             return Ok(());
         }
+        disk::need_room(&self.folder, ROOM)?;
         let event = Event::step("apt", "refreshing package lists below the cache");
         self.sources.report.event(event);
-        let cmd = self.apt(Lists::Own).args(["update"]);
-        // A source of somebody else's may be broken; whether the rest will do is seen when it is used.
-        let refreshed = self.sources.runner.run(&cmd, &mut |_| {});
+        let refreshed = self.run(&self.apt(Lists::Own).args(["update"]));
         self.sources.check()?;
-        if refreshed.is_ok() { cache::write(&marker, b"") } else { Ok(()) }
+        // A source of somebody else's may be broken; whether the rest will do is seen when it is used.
+        cache::write(if refreshed.is_ok() { &done } else { &failed }, b"")
     }
 
     /// What installing `package` would install: itself and what is missing.
     pub(super) fn plan(&self, lists: Lists, package: &str) -> Result<Vec<Planned>> {
         let cmd = self.apt(lists).args(["-s", "install", "--no-install-recommends", package]);
-        let text = self.sources.runner.read(&cmd)?;
+        let text = self.sources.runner.read(&cmd).or_else(|error| self.failed(error))?;
         Ok(text.lines().filter_map(planned).collect())
     }
 
     /// Downloads packages into `folder`; apt checks them against the signed lists.
     pub(super) fn download(&self, lists: Lists, packages: &[String], folder: &Path) -> Result<()> {
         let cmd = self.apt(lists).args(["download"]).args(packages).dir(folder);
-        self.sources.runner.run(&cmd, &mut |_| {})?;
+        self.run(&cmd)?;
         if disk::entries(folder).len() < packages.len() {
             bail!("`apt-get download` did not bring {}", packages.join(", "));
         }
@@ -138,7 +146,25 @@ impl<'a> Apt<'a> {
     /// Unpacks a package into `folder`.
     pub(super) fn extract(&self, package: &Path, folder: &Path) -> Result<()> {
         let cmd = Cmd::write(&self.extract).args(["-x"]).args([package, folder]).timeout(TIMEOUT);
-        self.sources.runner.run(&cmd, &mut |_| {})
+        self.run(&cmd)
+    }
+
+    fn run(&self, cmd: &Cmd) -> Result<()> {
+        self.sources.runner.run(cmd, &mut |_| {}).or_else(|error| self.failed(error))
+    }
+
+    /// The error with apt's own words and without the command, which is long.
+    fn failed<T>(&self, error: anyhow::Error) -> Result<T> {
+        match exit_of(&error) {
+            Exit::INTERRUPTED => Err(error),
+            Exit::TIMEOUT => bail!("apt took more than {} s", TIMEOUT.as_secs()),
+            _ => disk::failed("apt", &self.folder, &error),
+        }
+    }
+
+    /// A file whose age says when the lists were refreshed, or could not be.
+    fn marker(&self, name: &str) -> PathBuf {
+        self.place(Lists::Own).join(name)
     }
 
     fn place(&self, lists: Lists) -> PathBuf {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
-use super::super::identity::last_words;
 use super::super::{disk, search};
 use crate::error::exit_of;
 use crate::exec::{Cmd, Runner};
@@ -82,7 +81,7 @@ impl Interpreter {
         let cmd = Cmd::read(path).args(["-I", "-c", QUESTION]).timeout(ANSWER);
         let text = runner.read(&cmd).map_err(|error| match exit_of(&error) {
             Exit::INTERRUPTED => error,
-            _ => anyhow!("it does not work: {}", last_words(&format!("{error:#}"))),
+            _ => anyhow!("it does not work: {}", disk::last_words(&format!("{error:#}"))),
         })?;
         let answer: Answer = serde_json::from_str(text.trim()).with_context(|| {
             format!("`{}` is no Python: it says `{}`", path.display(), text.trim())

@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use super::super::Mirror;
 use super::super::attempt::Wanted;
-use super::super::identity::last_words;
+use super::super::disk;
 use crate::error::exit_of;
 use crate::exec::Cmd;
 use crate::exit::Exit;
@@ -65,9 +65,9 @@ pub(super) fn install(wanted: &Wanted<'_>, pip: &Pip<'_>) -> Result<()> {
 
 fn run(wanted: &Wanted<'_>, cmd: &Cmd) -> Result<()> {
     wanted.sources.check()?;
-    wanted.sources.runner.run(cmd, &mut |_| {}).map_err(|error| match exit_of(&error) {
-        Exit::INTERRUPTED => error,
-        _ => anyhow!("pip failed with {}", last_words(&format!("{error:#}"))),
+    wanted.sources.runner.run(cmd, &mut |_| {}).or_else(|error| match exit_of(&error) {
+        Exit::INTERRUPTED => Err(error),
+        _ => disk::failed("pip", &wanted.sources.cache, &error),
     })
 }
 

@@ -47,7 +47,7 @@ pub struct Global {
     /// Show no progress
     #[arg(short, long, global = true, env = "MONSTACK_QUIET")]
     pub quiet: bool,
-    /// Show more; give it twice for the programs that are started
+    /// Keep every step on the screen
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// When to use colours

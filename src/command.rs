@@ -29,12 +29,19 @@ pub struct Answer {
     text: String,
     json: Value,
     exit: Exit,
+    /// Writes the text.
+    tell: fn(&str) -> std::io::Result<()>,
 }
 
 impl Answer {
     /// An answer whose JSON is `facts`.
     pub fn new(facts: &impl Serialize, text: String, exit: Exit) -> Result<Self> {
-        Ok(Self { text, json: serde_json::to_value(facts)?, exit })
+        Ok(Self { text, json: serde_json::to_value(facts)?, exit, tell: report::answer })
+    }
+
+    /// The same, with a text of sentences that may be folded to the width of a terminal.
+    pub fn prose(facts: &impl Serialize, text: String, exit: Exit) -> Result<Self> {
+        Ok(Self { tell: report::prose, ..Self::new(facts, text, exit)? })
     }
 }
 
@@ -47,7 +54,7 @@ pub fn execute(cli: &Cli) -> Exit {
         Err(error) => exit_of(error),
     };
     let told = match (&outcome, output) {
-        (Ok(answer), Output::Text) => report::answer(&answer.text),
+        (Ok(answer), Output::Text) => (answer.tell)(&answer.text),
         (Ok(answer), Output::Json) => {
             report::answer(&document(answer.exit, "result", answer.json.clone()))
         }

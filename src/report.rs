@@ -2,8 +2,10 @@
 
 use std::io::Write;
 
+use console::Term;
 use serde::Serialize;
 
+mod fold;
 pub mod plain;
 pub mod recorder;
 pub mod terminal;
@@ -65,9 +67,22 @@ pub fn answer(text: &str) -> std::io::Result<()> {
     write_to(&mut std::io::stdout().lock(), text)
 }
 
-/// Writes an error or a hint to standard error.
+/// The same for sentences, whose long lines are folded on a terminal.
+pub fn prose(text: &str) -> std::io::Result<()> {
+    answer(&folded(text, &Term::stdout()))
+}
+
+/// Writes an error or a hint to standard error, folded on a terminal.
 pub fn complain(text: &str) -> std::io::Result<()> {
-    write_to(&mut std::io::stderr().lock(), text)
+    write_to(&mut std::io::stderr().lock(), &folded(text, &Term::stderr()))
+}
+
+/// `text` as it fits `terminal`; unchanged where there is none.
+fn folded(text: &str, terminal: &Term) -> String {
+    match terminal.size_checked() {
+        Some((_, columns)) if terminal.is_term() => fold::fold(text, usize::from(columns)),
+        _ => text.to_owned(),
+    }
 }
 
 fn write_to(out: &mut dyn Write, text: &str) -> std::io::Result<()> {

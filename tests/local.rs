@@ -12,18 +12,8 @@ mod common;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{Sandbox, is_lab_skipped, wait_until};
+use common::{Sandbox, component, is_lab_skipped, kill, wait_until};
 use serde_json::Value;
-
-fn component<'a>(status: &'a Value, name: &str) -> &'a Value {
-    let components = status["components"].as_array().unwrap();
-    components.iter().find(|component| component["name"] == name).unwrap()
-}
-
-fn kill(pid: u64) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
 
 #[test]
 fn a_stack_comes_up_is_proven_mends_itself_and_goes_away() {
@@ -60,7 +50,7 @@ fn a_stack_comes_up_is_proven_mends_itself_and_goes_away() {
 fn killed_services_come_back(sandbox: &Sandbox) {
     let before = sandbox.json(&["status"]);
     for name in ["prometheus", "nginx", "app"] {
-        kill(component(&before, name)["pid"].as_u64().unwrap());
+        kill(&component(&before, name)["pid"]);
     }
     wait_until("the restart of what was killed", || {
         let run = sandbox.run(&["status", "-o", "json"]);

@@ -42,7 +42,7 @@ pub fn run(global: &Global, args: &Down) -> Result<Answer> {
                 format!("stack `{}` is down; no process, port or file of it is left\n", facts.stack)
             }
         };
-        Answer::new(&facts, text, Exit::DONE)
+        Answer::prose(&facts, text, Exit::DONE)
     })
 }
 

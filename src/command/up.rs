@@ -82,7 +82,7 @@ fn answer(facts: &Facts, args: &Up) -> Result<Answer> {
             "provide what is missing, or leave `--strict` out; `monstack status` says how",
         ));
     }
-    Answer::new(facts, text(facts), Exit::DONE)
+    Answer::prose(facts, text(facts), Exit::DONE)
 }
 
 fn facts(cx: &Context<'_>) -> Facts {

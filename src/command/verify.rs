@@ -42,6 +42,6 @@ pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = verdict.text(&mut text);
-        Answer::new(&verdict, text, exit)
+        Answer::prose(&verdict, text, exit)
     })
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use console::Term;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::fold::fold;
 use super::{Event, Reporter};
 
 /// How much the terminal shows.
@@ -27,7 +29,13 @@ pub struct Terminal {
 #[derive(Default)]
 struct Screen {
     phase: Option<ProgressBar>,
-    rows: BTreeMap<String, ProgressBar>,
+    rows: BTreeMap<String, Row>,
+}
+
+/// The latest news of one component.
+struct Row {
+    bar: ProgressBar,
+    message: String,
 }
 
 impl Terminal {
@@ -36,14 +44,16 @@ impl Terminal {
         Self { bars: MultiProgress::new(), detail, screen: Mutex::default() }
     }
 
-    fn row(&self, screen: &mut Screen, subject: &str) -> ProgressBar {
+    fn set(&self, screen: &mut Screen, subject: &str, message: String) {
         let new = || {
-            let row = self.bars.add(ProgressBar::no_length());
-            row.set_style(style("        {prefix:15} {wide_msg}"));
-            row.set_prefix(subject.to_owned());
-            row
+            let bar = self.bars.add(ProgressBar::no_length());
+            bar.set_style(style("{wide_msg}"));
+            Row { bar, message: String::new() }
         };
-        screen.rows.entry(subject.to_owned()).or_insert_with(new).clone()
+        let row = screen.rows.entry(subject.to_owned()).or_insert_with(new);
+        let line = line(subject, message.lines().next().unwrap_or_default());
+        row.bar.set_message(console::truncate_str(&line, columns(), "…").into_owned());
+        row.message = message;
     }
 
     fn start(&self, screen: &mut Screen, (index, total, title): (usize, usize, &str)) {
@@ -53,11 +63,14 @@ impl Terminal {
         bar.set_message(title.to_owned());
         bar.enable_steady_tick(Duration::from_millis(100));
         screen.phase = Some(bar);
+        if self.detail == Detail::Steps {
+            self.say(&format!("  {} {title}", dim(format!("{index}/{total}"))));
+        }
     }
 
     fn finish(&self, screen: &mut Screen, line: &str) {
         for row in std::mem::take(&mut screen.rows).into_values() {
-            row.finish_and_clear();
+            row.bar.finish_and_clear();
         }
         if let Some(phase) = screen.phase.take() {
             phase.finish_and_clear();
@@ -65,10 +78,30 @@ impl Terminal {
         self.say(line);
     }
 
-    fn say(&self, line: &str) {
-        // A terminal that is gone cannot be written to; the run goes on.
-        let _ = self.bars.println(line);
+    /// How far each component came stays on the screen.
+    fn keep_rows(&self, screen: &Screen) {
+        for (subject, row) in &screen.rows {
+            self.say(&line(subject, &row.message));
+        }
     }
+
+    fn say(&self, text: &str) {
+        // A terminal that is gone cannot be written to; the run goes on.
+        let _ = self.bars.println(fold(text, columns()));
+    }
+}
+
+/// What is told of a component, below its phase.
+fn line(subject: &str, message: &str) -> String {
+    format!("        {subject:15} {message}")
+}
+
+fn columns() -> usize {
+    usize::from(Term::stderr().size().1)
+}
+
+fn dim(text: String) -> console::StyledObject<String> {
+    console::style(text).dim().for_stderr()
 }
 
 impl Reporter for Terminal {
@@ -79,34 +112,28 @@ impl Reporter for Terminal {
                 self.start(&mut screen, (index, total, title))
             }
             Event::Progress { subject, done, total } => {
-                self.row(&mut screen, &subject).set_message(amount(done, total));
+                self.set(&mut screen, &subject, amount(done, total));
             }
             Event::Step { subject, message } if self.detail == Detail::Steps => {
-                self.say(&format!("        {subject:15} {message}"));
+                self.say(&line(&subject, &message));
             }
-            Event::Step { subject, message } => {
-                self.row(&mut screen, &subject).set_message(message)
-            }
+            Event::Step { subject, message } => self.set(&mut screen, &subject, message),
             Event::Would { subject, message } => {
                 self.say(&format!("  ~ {subject:15} would {message}"))
             }
             Event::Warning { subject, message } => {
-                self.say(&format!(
-                    "  {} {subject}: {message}",
-                    console::style("!").yellow().for_stderr()
-                ));
+                let mark = console::style("!").yellow().for_stderr();
+                self.say(&format!("  {mark} {subject}: {message}"));
             }
             Event::PhaseFinished { title, seconds, changed } => {
                 let mark = console::style("✓").green().for_stderr();
                 let time =
                     if changed { format!("{seconds:.1} s") } else { "nothing to do".to_owned() };
-                self.finish(
-                    &mut screen,
-                    &format!("  {mark} {title} {}", console::style(time).dim().for_stderr()),
-                );
+                self.finish(&mut screen, &format!("  {mark} {title}  {}", dim(time)));
             }
             Event::PhaseFailed { title, seconds, .. } => {
                 let mark = console::style("✗").red().for_stderr();
+                self.keep_rows(&screen);
                 self.finish(&mut screen, &format!("  {mark} {title} failed after {seconds:.1} s"));
             }
         }

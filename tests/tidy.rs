@@ -32,6 +32,7 @@ const ORDER: &[&str] = &[
     "component",
     "error",
     "exit",
+    "digest",
 ];
 
 /// Most lines of a file before its tests; the exceptions are tables.

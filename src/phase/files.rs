@@ -13,11 +13,11 @@ use crate::component::{CATALOGUE, Component, Supply};
 use crate::error::Note;
 use crate::exec::Cmd;
 use crate::exit::Exit;
+use crate::layout::secret::{GENERATED, REFERRED};
 use crate::render::{self, Facts, Input, Rendered, Secrecy};
 use crate::report::Event;
 use crate::resolve::Found;
 use crate::secret;
-use crate::secret::name::{GENERATED, REFERRED};
 use crate::topology::Topology;
 use crate::workdir;
 

@@ -119,7 +119,7 @@ pub fn pages(topology: &Topology, layout: &Layout) -> Vec<Page> {
         .filter_map(|name| topology.service(name))
         .map(|service| {
             let component = service.component.name;
-            let password = layout.secrets().join(secret::file::GRAFANA);
+            let password = layout.secrets().join(secret::name::GRAFANA);
             let login = (component == "grafana")
                 .then(|| format!("user admin, password in {}", password.display()));
             let title = if component == "nginx" { "Application" } else { service.component.title };

@@ -16,8 +16,8 @@ use crate::exit::Exit;
 use crate::render::{self, Facts, Input, Rendered, Secrecy};
 use crate::report::Event;
 use crate::resolve::Found;
-use crate::secret::file::{GENERATED, REFERRED};
-use crate::secret::{self};
+use crate::secret::name::{GENERATED, REFERRED};
+use crate::secret;
 use crate::topology::Topology;
 use crate::workdir;
 

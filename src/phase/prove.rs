@@ -87,7 +87,7 @@ pub fn prove(cx: &Context<'_>, parts: &[Part], channels: Channels) -> Result<Ver
     let interval =
         settings.components.get("prometheus").and_then(|settings| settings.scrape_interval);
     let interval = interval.map_or(Duration::from_secs(15), Into::into);
-    let password = workdir::read(&cx.layout.secrets().join(secret::file::GRAFANA))?;
+    let password = workdir::read(&cx.layout.secrets().join(secret::name::GRAFANA))?;
     let password = password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let subject = Subject {
         topology: &topology,

@@ -14,7 +14,7 @@ use crate::config::model::{Email, TargetKind};
 use crate::error::Note;
 use crate::exit::Exit;
 use crate::layout::Layout;
-use crate::secret::file;
+use crate::secret::name;
 use crate::topology::{Service, Topology};
 
 /// All that variables are made from.
@@ -143,10 +143,10 @@ impl<'a> World<'a> {
         let notify = &self.topology.stack.notify;
         let mut all = Map::new();
         if notify.slack.is_some() {
-            all.insert("slack".to_owned(), json!({"webhook_file": self.secret(file::SLACK)?}));
+            all.insert("slack".to_owned(), json!({"webhook_file": self.secret(name::SLACK)?}));
         }
         if notify.discord.is_some() {
-            all.insert("discord".to_owned(), json!({"webhook_file": self.secret(file::DISCORD)?}));
+            all.insert("discord".to_owned(), json!({"webhook_file": self.secret(name::DISCORD)?}));
         }
         if let Some(mail) = &notify.email {
             all.insert("email".to_owned(), self.email(mail)?);
@@ -166,7 +166,7 @@ impl<'a> World<'a> {
         ]);
         if mail.smtp.password.is_some() {
             all.insert("user".to_owned(), json!(mail.smtp.user.as_ref().or(from)));
-            all.insert("password_file".to_owned(), json!(self.secret(file::SMTP)?));
+            all.insert("password_file".to_owned(), json!(self.secret(name::SMTP)?));
         }
         Ok(Value::Object(all))
     }
@@ -174,9 +174,10 @@ impl<'a> World<'a> {
     /// Files with secrets that programs read themselves.
     fn files(&self) -> Result<Value> {
         let mut all = Map::new();
-        all.insert("grafana_admin_password".to_owned(), json!(self.secret(file::GRAFANA)?));
+        all.insert("grafana_admin_password".to_owned(), json!(self.secret(name::GRAFANA)?));
+        all.insert("grafana_secret_key".to_owned(), json!(self.secret(name::GRAFANA_KEY)?));
         if self.topology.stack.app.database_url.is_some() {
-            all.insert("app_database_url".to_owned(), json!(self.secret(file::DATABASE)?));
+            all.insert("app_database_url".to_owned(), json!(self.secret(name::DATABASE)?));
         }
         Ok(Value::Object(all))
     }

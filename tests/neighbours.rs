@@ -33,7 +33,10 @@ fn two_stacks_of_two_folders_leave_each_other_alone() {
     assert!(one.wait().unwrap().success() && two.wait().unwrap().success());
     let before = right.json(&["-s", "two", "status"]);
     assert_ne!(slot(&left, "one"), slot(&right, "two"));
-    assert_ne!(left.json(&["-s", "one", "verify", "--only", "network,metrics"])["result"], "failed");
+    assert_ne!(
+        left.json(&["-s", "one", "verify", "--only", "network,metrics"])["result"],
+        "failed"
+    );
 
     left.run(&["-s", "one", "down", "--yes", "--confirm", "one"]).code(0);
     let after = right.json(&["-s", "two", "status"]);
@@ -73,9 +76,12 @@ fn a_stack_keeps_its_addresses_and_says_who_took_them() {
     let address = address.trim_start_matches("http://").to_owned();
     // As after a crash of the machine: all is gone but the files.
     kill(&status["supervisor"]);
-    status["components"].as_array().unwrap().iter().filter(|row| !row["pid"].is_null()).for_each(
-        |row| kill(&row["pid"]),
-    );
+    status["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| !row["pid"].is_null())
+        .for_each(|row| kill(&row["pid"]));
     let mut taken = None;
     wait_until("the end of Prometheus", || {
         taken = TcpListener::bind(&address).ok();
@@ -156,7 +162,8 @@ fn in_a_network_of_its_own_a_held_port_moves_all_ports() {
     let planned = sandbox.run(&["plan"]).code(0);
     let up = sandbox.run(&["up"]).code(0);
     let holder = format!("(pid {})", std::process::id());
-    let up = up.says("warning: ports: port 9093 is held on every address by `neighbours").says(&holder);
+    let up =
+        up.says("warning: ports: port 9093 is held on every address by `neighbours").says(&holder);
     up.says("the ports of this stack are moved up by 10000");
     assert!(planned.stdout.contains("take 127.77."), "{planned:?}");
     let status = sandbox.json(&["status"]);
@@ -188,7 +195,10 @@ fn a_user_without_rights_needs_none() {
     fs::create_dir(folder.join("bin")).unwrap();
     for (name, source) in [
         ("monstack", Path::new(env!("CARGO_BIN_EXE_monstack")).to_owned()),
-        ("monstack-agent", Path::new(env!("CARGO_BIN_EXE_monstack")).with_file_name("monstack-agent")),
+        (
+            "monstack-agent",
+            Path::new(env!("CARGO_BIN_EXE_monstack")).with_file_name("monstack-agent"),
+        ),
     ] {
         fs::copy(source, folder.join("bin").join(name)).unwrap();
     }
@@ -225,7 +235,8 @@ fn packages_for(cache: &Path) {
     let Ok(entries) = fs::read_dir(shared) else { return };
     fs::create_dir_all(cache.join("monstack")).unwrap();
     for entry in entries.map(Result::unwrap).filter(|entry| entry.file_name() != "venv") {
-        let copied = Command::new("cp").arg("-a").arg(entry.path()).arg(cache.join("monstack")).status();
+        let copied =
+            Command::new("cp").arg("-a").arg(entry.path()).arg(cache.join("monstack")).status();
         assert!(copied.unwrap().success());
     }
 }

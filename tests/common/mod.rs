@@ -120,9 +120,7 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         let Ok(stacks) = std::fs::read_dir(self.path().join(".monstack")) else { return };
-        for stack in
-            stacks.filter_map(Result::ok).filter(|entry| entry.path().is_dir())
-        {
+        for stack in stacks.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
             let name = stack.file_name().into_string().unwrap();
             let _ = self.run(&["-s", &name, "down", "--yes", "--confirm", &name]);
             // A stack without a record has no `down`; its supervisor ends when its folder goes away.

@@ -2,6 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
+/// Names of the files below `secrets/`.
+pub mod secret {
+    /// Slack's incoming webhook.
+    pub const SLACK: &str = "slack_webhook";
+    /// Discord's incoming webhook.
+    pub const DISCORD: &str = "discord_webhook";
+    /// Password of the mail server.
+    pub const SMTP: &str = "smtp_password";
+    /// URL of the app's database.
+    pub const DATABASE: &str = "app_database_url";
+    /// Password of Grafana's user `admin`.
+    pub const GRAFANA: &str = "grafana_admin_password";
+    /// Key with which Grafana encrypts what it stores.
+    pub const GRAFANA_KEY: &str = "grafana_secret_key";
+
+    /// Those that the stack file refers to.
+    pub const REFERRED: &[&str] = &[SLACK, DISCORD, SMTP, DATABASE];
+    /// Those that are made at the first `up`.
+    pub const GENERATED: &[&str] = &[GRAFANA, GRAFANA_KEY];
+}
+
 /// The folder of one stack, `.monstack/<stack>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {

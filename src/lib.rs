@@ -1,5 +1,6 @@
 //! Stands up, proves, loads and removes a complete monitoring stack.
 
+// `tests/tidy.rs` lists the modules in the order of imports: each uses only those that stand below it there.
 pub mod asset;
 pub mod cli;
 pub mod command;

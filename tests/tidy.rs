@@ -35,6 +35,7 @@ const ORDER: &[&str] = &[
     "digest",
     "error",
     "exit",
+    "digest",
 ];
 
 /// Most lines of a file before its tests; the exceptions are tables.

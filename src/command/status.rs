@@ -51,19 +51,20 @@ struct Component {
 pub fn run(global: &Global, args: &Args) -> Result<Answer> {
     let (session, record) = Session::open_existing(global)?;
     let run = session.layout.run();
-    let observed = client::observed(&run)?.filter(|_| client::is_running(&run));
+    let watched = client::is_running(&run);
+    let observed = client::observed(&run)?;
     let topology = record.topology();
     let mut components: Vec<Component> = topology
         .services()
-        .map(|service| component(&service, &record, observed.as_ref()))
+        .map(|service| component(&service, &record, (observed.as_ref(), watched)))
         .collect();
     components.extend(topology.missing.keys().map(|name| absent(name, record.missing.get(*name))));
-    let state = overall(&components, observed.is_some());
+    let state = overall(&components);
     let facts = Facts {
         stack: record.stack.name.clone(),
         target: "local",
         state,
-        supervisor: observed.as_ref().map(|observed| observed.supervisor.pid),
+        supervisor: observed.as_ref().filter(|_| watched).map(|observed| observed.supervisor.pid),
         components,
         pages: pages(&topology, &session.layout),
         locked_by: lock::holder(&session.layout.root().join("lock"))?
@@ -80,13 +81,19 @@ pub fn run(global: &Global, args: &Args) -> Result<Answer> {
     Answer::new(&facts, text(&facts), exit)
 }
 
-fn component(service: &Service<'_>, record: &Record, observed: Option<&Observed>) -> Component {
+fn component(
+    service: &Service<'_>,
+    record: &Record,
+    (observed, watched): (Option<&Observed>, bool),
+) -> Component {
     let name = service.component.name;
     let found = record.programs.get(name);
     let status =
         observed.and_then(|observed| observed.services.iter().find(|status| status.name == name));
     let process = status.and_then(|status| status.process).filter(|process| process.is_alive());
     let state = match status.map(|status| status.state) {
+        _ if !watched && process.is_some() => "unwatched",
+        _ if !watched => "stopped",
         Some(State::Healthy) if process.is_some() => "healthy",
         Some(State::Unhealthy) if process.is_some() => "unhealthy",
         Some(State::Starting) if process.is_some() => "starting",
@@ -126,10 +133,12 @@ fn absent(name: &'static str, reason: Option<&String>) -> Component {
     }
 }
 
-fn overall(components: &[Component], supervised: bool) -> &'static str {
-    let all = |state: &[&str]| components.iter().all(|component| state.contains(&component.state));
+/// The state of the whole; services that run without a supervisor are not restarted, so that is no health.
+fn overall(components: &[Component]) -> &'static str {
+    let all =
+        |states: &[&str]| components.iter().all(|component| states.contains(&component.state));
     match () {
-        () if !supervised => "stopped",
+        () if all(&["stopped", "missing"]) => "stopped",
         () if all(&["healthy"]) => "healthy",
         () if all(&["healthy", "missing"]) => "degraded",
         () => "unhealthy",

@@ -12,8 +12,8 @@ use crate::cli::{Global, Up};
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::layout::Layout;
+use crate::layout::secret;
 use crate::phase::{Context, Mode, Options, Timing, run_all};
-use crate::secret;
 use crate::target;
 use crate::topology::Topology;
 use crate::verify::Verdict;
@@ -119,7 +119,7 @@ pub fn pages(topology: &Topology, layout: &Layout) -> Vec<Page> {
         .filter_map(|name| topology.service(name))
         .map(|service| {
             let component = service.component.name;
-            let password = layout.secrets().join(secret::name::GRAFANA);
+            let password = layout.secrets().join(secret::GRAFANA);
             let login = (component == "grafana")
                 .then(|| format!("user admin, password in {}", password.display()));
             let title = if component == "nginx" { "Application" } else { service.component.title };

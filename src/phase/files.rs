@@ -9,14 +9,14 @@ use similar::TextDiff;
 
 use super::programs::library_path;
 use super::{Change, Context, Phase};
-use crate::component::CATALOGUE;
+use crate::component::{CATALOGUE, Component, Supply};
 use crate::error::Note;
 use crate::exec::Cmd;
 use crate::exit::Exit;
+use crate::layout::secret::{GENERATED, REFERRED};
 use crate::render::{self, Facts, Input, Rendered, Secrecy};
 use crate::report::Event;
 use crate::resolve::Found;
-use crate::secret::name::{GENERATED, REFERRED};
 use crate::secret;
 use crate::topology::Topology;
 use crate::workdir;
@@ -96,8 +96,13 @@ fn input(cx: &Context<'_>, programs: &std::collections::BTreeMap<String, Found>)
         .iter()
         .map(|component| (component.name.to_owned(), home(component.name)))
         .collect();
-    let sources =
-        cx.stack.app.path.iter().map(|path| ("app".to_owned(), cx.user.base.join(path))).collect();
+    let shipped = |component: &&Component| matches!(component.programs[0].supply, Supply::Python);
+    let own = cx.stack.app.path.as_ref().map(|path| cx.user.base.join(path));
+    let sources = CATALOGUE
+        .iter()
+        .filter(shipped)
+        .filter_map(|component| Some((component.name.to_owned(), own.clone()?)))
+        .collect();
     let secrets = cx
         .state
         .secrets

@@ -6,8 +6,9 @@ use super::{Change, Context, Phase};
 use crate::config::model::SecretRef;
 use crate::error::{Note, failure, hinted};
 use crate::exit::Exit;
+use crate::layout::secret as file;
 use crate::report::Event;
-use crate::secret::{self, name};
+use crate::secret;
 use crate::workdir;
 
 /// Checks the machine and reads the secrets that the stack file refers to.
@@ -70,10 +71,10 @@ fn references(cx: &Context<'_>) -> Vec<(&'static str, SecretRef)> {
     let notify = &cx.stack.notify;
     let password = notify.email.as_ref().and_then(|email| email.smtp.password.clone());
     [
-        (name::SLACK, notify.slack.as_ref().map(|slack| slack.webhook.clone())),
-        (name::DISCORD, notify.discord.as_ref().map(|discord| discord.webhook.clone())),
-        (name::SMTP, password),
-        (name::DATABASE, cx.stack.app.database_url.clone()),
+        (file::SLACK, notify.slack.as_ref().map(|slack| slack.webhook.clone())),
+        (file::DISCORD, notify.discord.as_ref().map(|discord| discord.webhook.clone())),
+        (file::SMTP, password),
+        (file::DATABASE, cx.stack.app.database_url.clone()),
     ]
     .into_iter()
     .filter_map(|(name, reference)| Some((name, reference?)))

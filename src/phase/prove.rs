@@ -12,9 +12,9 @@ use super::{Change, Context, Phase};
 use crate::config;
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
+use crate::layout::secret;
 use crate::process::{self, Listener};
 use crate::report::Event;
-use crate::secret;
 use crate::supervisor::client;
 use crate::verify::{self, Channels, Overall, Part, Subject, Verdict};
 use crate::workdir;
@@ -87,7 +87,7 @@ pub fn prove(cx: &Context<'_>, parts: &[Part], channels: Channels) -> Result<Ver
     let interval =
         settings.components.get("prometheus").and_then(|settings| settings.scrape_interval);
     let interval = interval.map_or(Duration::from_secs(15), Into::into);
-    let password = workdir::read(&cx.layout.secrets().join(secret::name::GRAFANA))?;
+    let password = workdir::read(&cx.layout.secrets().join(secret::GRAFANA))?;
     let password = password.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let subject = Subject {
         topology: &topology,

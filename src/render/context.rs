@@ -13,8 +13,7 @@ use crate::config;
 use crate::config::model::{Email, TargetKind};
 use crate::error::Note;
 use crate::exit::Exit;
-use crate::layout::Layout;
-use crate::secret::name;
+use crate::layout::{Layout, secret};
 use crate::topology::{Service, Topology};
 
 /// All that variables are made from.
@@ -143,10 +142,13 @@ impl<'a> World<'a> {
         let notify = &self.topology.stack.notify;
         let mut all = Map::new();
         if notify.slack.is_some() {
-            all.insert("slack".to_owned(), json!({"webhook_file": self.secret(name::SLACK)?}));
+            all.insert("slack".to_owned(), json!({"webhook_file": self.secret(secret::SLACK)?}));
         }
         if notify.discord.is_some() {
-            all.insert("discord".to_owned(), json!({"webhook_file": self.secret(name::DISCORD)?}));
+            all.insert(
+                "discord".to_owned(),
+                json!({"webhook_file": self.secret(secret::DISCORD)?}),
+            );
         }
         if let Some(mail) = &notify.email {
             all.insert("email".to_owned(), self.email(mail)?);
@@ -166,7 +168,7 @@ impl<'a> World<'a> {
         ]);
         if mail.smtp.password.is_some() {
             all.insert("user".to_owned(), json!(mail.smtp.user.as_ref().or(from)));
-            all.insert("password_file".to_owned(), json!(self.secret(name::SMTP)?));
+            all.insert("password_file".to_owned(), json!(self.secret(secret::SMTP)?));
         }
         Ok(Value::Object(all))
     }
@@ -174,10 +176,10 @@ impl<'a> World<'a> {
     /// Files with secrets that programs read themselves.
     fn files(&self) -> Result<Value> {
         let mut all = Map::new();
-        all.insert("grafana_admin_password".to_owned(), json!(self.secret(name::GRAFANA)?));
-        all.insert("grafana_secret_key".to_owned(), json!(self.secret(name::GRAFANA_KEY)?));
+        all.insert("grafana_admin_password".to_owned(), json!(self.secret(secret::GRAFANA)?));
+        all.insert("grafana_secret_key".to_owned(), json!(self.secret(secret::GRAFANA_KEY)?));
         if self.topology.stack.app.database_url.is_some() {
-            all.insert("app_database_url".to_owned(), json!(self.secret(name::DATABASE)?));
+            all.insert("app_database_url".to_owned(), json!(self.secret(secret::DATABASE)?));
         }
         Ok(Value::Object(all))
     }

@@ -189,6 +189,20 @@ class Server(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True).start()
 
 
+def hold(address: tuple[str, int]) -> None:
+    """Holds a port on which the real program speaks a language that the stand-in does not: who connects is hung up on."""
+    try:
+        door = socket.create_server(address)
+    except (OSError, OverflowError) as error:
+        raise Refusal(f"cannot listen on `{address[0]}:{address[1]}`: {error}") from error
+
+    def hang_up() -> None:
+        while True:
+            door.accept()[0].close()
+
+    threading.Thread(target=hang_up, daemon=True).start()
+
+
 class Handler(BaseHTTPRequestHandler):
     """Finds the route of a request, and answers."""
 

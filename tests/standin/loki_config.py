@@ -155,9 +155,10 @@ def check_schema(settings: dict[str, Any], name: str) -> None:
 
 def check_values(settings: dict[str, Any], name: str) -> None:
     server = settings.setdefault("server", {})
-    port = server.get("http_listen_port", 3100)
-    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 65536:
-        raise Refusal(f"`{name}`: `server.http_listen_port` is `{port}`; wanted a port")
+    for key, default in (("http_listen_port", 3100), ("grpc_listen_port", 9095)):
+        port = server.get(key, default)
+        if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 65536:
+            raise Refusal(f"`{name}`: `server.{key}` is `{port}`; wanted a port")
     if not isinstance(settings.get("auth_enabled", True), bool):
         raise Refusal(f"`{name}`: `auth_enabled` is `{settings['auth_enabled']}`; wanted true or false")
     if not (settings.get("common") or {}).get("path_prefix"):

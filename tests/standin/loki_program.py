@@ -12,7 +12,7 @@ from typing import Any
 
 import logql
 import logql_engine
-from common import VERSION, Answer, BadRequest, Refusal, Request, Route, Server, as_json, duration, live, log, plain
+from common import VERSION, Answer, BadRequest, Refusal, Request, Route, Server, as_json, duration, hold, live, log, plain
 from logql_tree import Aggregate, Expression, Log
 from loki_config import USAGE, configuration, flags
 from loki_store import NANO, Store, limits
@@ -35,6 +35,7 @@ def program(words: list[str]) -> None:
     server = settings["server"]
     address = (server.get("http_listen_address") or "0.0.0.0", server.get("http_listen_port", 3100))
     Server(address, service.routes(), service.seen).start()
+    hold((server.get("grpc_listen_address") or "0.0.0.0", server.get("grpc_listen_port", 9095)))
     log(f"the Loki stand-in listens on {address[0]}:{address[1]}")
     live(lambda: None)
 

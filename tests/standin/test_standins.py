@@ -252,6 +252,15 @@ class LokiLife(Case):
         self.until(lambda: ask(f"http://127.0.0.1:{port}/ready").status == 503, "the answer 503")
         self.until(lambda: ask(f"http://127.0.0.1:{port}/ready").status == 200, "readiness")
 
+    def test_the_port_of_grpc_is_held(self) -> None:
+        port, door = free_port(), free_port()
+        config = self.write("loki.yml", loki_config(port, self.folder / "data").replace("grpc_listen_port: 0", f"grpc_listen_port: {door}"))
+        self.start(HERE / "loki", f"-config.file={config}")
+        self.until(lambda: ask(f"http://127.0.0.1:{port}/ready").status == 200, "readiness")
+        with socket.create_connection(("127.0.0.1", door), 5) as visitor:
+            self.assertEqual(visitor.recv(1), b"")
+        self.assertIn("cannot listen on", self.refused(HERE / "loki", f"-config.file={config}"))
+
     def test_tenants_are_kept_apart(self) -> None:
         address = self.start_loki()
         end(self.loki)

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod judge;
+pub mod machine;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -90,12 +93,11 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         let Ok(stacks) = std::fs::read_dir(self.path().join(".monstack")) else { return };
-        for stack in
-            stacks.filter_map(|entry| Some(entry.ok()?)).filter(|entry| entry.path().is_dir())
-        {
-            let name = stack.file_name().into_string().unwrap();
-            let _ = self.run(&["-s", &name, "down", "--yes", "--confirm", &name]);
-            // A stack without a record has no `down`; its supervisor ends when its folder goes away.
+        for stack in stacks.filter_map(|entry| Some(entry.ok()?.path())) {
+            let name = stack.file_name().unwrap().to_string_lossy();
+            if stack.is_dir() && !name.starts_with('.') {
+                let _ = self.run(&["-s", &name, "down", "--yes", "--confirm", &name]);
+            }
         }
     }
 }

@@ -62,9 +62,23 @@ impl Reporter for Several {
     }
 }
 
+/// Whether somebody still reads what is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// It was written.
+    Listens,
+    /// The reader closed it, as `head` does.
+    Left,
+}
+
+/// Writes a part of an answer that goes on to standard output.
+pub fn stream(text: &str) -> std::io::Result<Reader> {
+    write_to(&mut std::io::stdout().lock(), text)
+}
+
 /// Writes the answer of a command to standard output; a reader that closed it is no error.
 pub fn answer(text: &str) -> std::io::Result<()> {
-    write_to(&mut std::io::stdout().lock(), text)
+    stream(text).map(drop)
 }
 
 /// The same for sentences, whose long lines are folded on a terminal.
@@ -74,7 +88,7 @@ pub fn prose(text: &str) -> std::io::Result<()> {
 
 /// Writes an error or a hint to standard error, folded on a terminal.
 pub fn complain(text: &str) -> std::io::Result<()> {
-    write_to(&mut std::io::stderr().lock(), &folded(text, &Term::stderr()))
+    write_to(&mut std::io::stderr().lock(), &folded(text, &Term::stderr())).map(drop)
 }
 
 /// `text` as it fits `terminal`; unchanged where there is none.
@@ -85,10 +99,9 @@ fn folded(text: &str, terminal: &Term) -> String {
     }
 }
 
-fn write_to(out: &mut dyn Write, text: &str) -> std::io::Result<()> {
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+fn write_to(out: &mut dyn Write, text: &str) -> std::io::Result<Reader> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Reader::Left),
+        written => written.map(|()| Reader::Listens),
     }
 }

@@ -1,6 +1,6 @@
 //! Reads log files: what is there, and what comes.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -29,31 +29,35 @@ pub struct Line {
 
 /// The last lines of `files`, merged by time; a line that tells no time has that of the line before.
 pub fn read(files: &[PathBuf], since: Option<Timestamp>) -> Result<Vec<Line>> {
+    Tail::from_end(files).history(since)
+}
+
+fn merged(texts: Vec<String>, since: Option<Timestamp>) -> Vec<Line> {
     let mut lines = Vec::new();
-    for file in files {
+    for text in texts {
         let mut time = None;
-        for text in end_of(file)?.lines() {
+        for text in text.lines() {
             time = time_of(text).or(time);
             lines.push(Line { time, text: text.to_owned() });
         }
     }
     lines.sort_by_key(|line| line.time);
     lines.retain(|line| since.is_none_or(|since| line.time.is_some_and(|time| time >= since)));
-    Ok(lines)
+    lines
 }
 
-fn end_of(path: &Path) -> Result<String> {
-    let Ok(mut file) = File::open(path) else { return Ok(String::new()) };
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(WINDOW)))?;
+/// The last lines of a file before `end`.
+fn window(mut file: &File, end: u64, path: &Path) -> Result<String> {
+    let start = end.saturating_sub(WINDOW);
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).with_context(|| format!("cannot read `{}`", path.display()))?;
+    file.seek(SeekFrom::Start(start))
+        .and_then(|_| file.take(end - start).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read `{}`", path.display()))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     // The first line of a window is rarely whole.
-    Ok(if length > WINDOW {
-        text.split_once('\n').map_or(String::new(), |(_, rest)| rest.to_owned())
-    } else {
-        text
+    Ok(match text.split_once('\n') {
+        Some((_, rest)) if start > 0 => rest.to_owned(),
+        _ => text,
     })
 }
 
@@ -86,7 +90,8 @@ pub struct Tail {
 
 struct Followed {
     path: PathBuf,
-    inode: u64,
+    /// The file as it was opened: one that was renamed meanwhile can be read to its end.
+    file: Option<File>,
     offset: u64,
     rest: Vec<u8>,
 }
@@ -95,15 +100,20 @@ impl Tail {
     /// Starts at the end of `files`.
     pub fn from_end(files: &[PathBuf]) -> Self {
         let followed = |path: &PathBuf| {
-            let metadata = fs::metadata(path).ok();
-            Followed {
-                path: path.clone(),
-                inode: metadata.as_ref().map_or(0, MetadataExt::ino),
-                offset: metadata.map_or(0, |metadata| metadata.len()),
-                rest: Vec::new(),
-            }
+            let file = File::open(path).ok();
+            let offset = file.as_ref().map_or(0, length);
+            Followed { path: path.clone(), file, offset, rest: Vec::new() }
         };
         Self { files: files.iter().map(followed).collect() }
+    }
+
+    /// The lines before those that `wait` gives.
+    pub fn history(&self, since: Option<Timestamp>) -> Result<Vec<Line>> {
+        let texts = self.files.iter().map(|followed| match &followed.file {
+            Some(file) => window(file, followed.offset, &followed.path),
+            None => Ok(String::new()),
+        });
+        Ok(merged(texts.collect::<Result<_>>()?, since))
     }
 
     /// The next new lines; waits a moment for them and may come back with none.
@@ -121,28 +131,67 @@ impl Tail {
 
 impl Followed {
     fn read(&mut self, lines: &mut Vec<String>) -> Result<()> {
-        let Ok(mut file) = File::open(&self.path) else { return Ok(()) };
-        let metadata = file.metadata()?;
-        if metadata.ino() != self.inode || metadata.len() < self.offset {
-            (self.inode, self.offset) = (metadata.ino(), 0);
-            self.rest.clear();
+        if let Some(file) = self.file.take() {
+            if length(&file) < self.offset {
+                // It was copied and cut: what was not read yet is at the end of the copy.
+                let copy = File::open(rotated(&self.path)).ok();
+                self.take(copy.as_ref().filter(|copy| length(copy) >= self.offset))?;
+                self.offset = 0;
+            }
+            self.take(Some(&file))?;
+            self.file = Some(file);
         }
-        file.seek(SeekFrom::Start(self.offset))?;
-        let start = self.rest.len();
-        file.read_to_end(&mut self.rest)
-            .with_context(|| format!("cannot read `{}`", self.path.display()))?;
-        self.offset += (self.rest.len() - start) as u64;
+        // Looked at after the old file was read, so that nothing is written to that one in between.
+        if let Some(new) = self.newer() {
+            let old = self.file.replace(new);
+            self.take(old.as_ref())?;
+            self.offset = 0;
+            let new = self.file.take();
+            self.take(new.as_ref())?;
+            self.file = new;
+        }
         if let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') {
             let whole: Vec<u8> = self.rest.drain(..=end).collect();
             lines.extend(String::from_utf8_lossy(&whole).lines().map(str::to_owned));
         }
         Ok(())
     }
+
+    /// Reads what is new in `file`.
+    fn take(&mut self, file: Option<&File>) -> Result<()> {
+        let Some(mut file) = file else { return Ok(()) };
+        let start = self.rest.len();
+        file.seek(SeekFrom::Start(self.offset))
+            .and_then(|_| file.read_to_end(&mut self.rest))
+            .with_context(|| format!("cannot read `{}`", self.path.display()))?;
+        self.offset += (self.rest.len() - start) as u64;
+        Ok(())
+    }
+
+    /// The file of this name, if it is not the one that is open.
+    fn newer(&self) -> Option<File> {
+        let file = File::open(&self.path).ok()?;
+        let inode = |file: &File| file.metadata().map_or(0, |metadata| metadata.ino());
+        let known = self.file.as_ref().is_some_and(|open| inode(open) == inode(&file));
+        (!known).then_some(file)
+    }
+}
+
+fn length(file: &File) -> u64 {
+    file.metadata().map_or(0, |metadata| metadata.len())
+}
+
+/// What the newest old file of a log is called.
+fn rotated(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    name.into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Write;
 
     #[test]
@@ -172,8 +221,48 @@ mod tests {
         assert_eq!(tail.wait().unwrap(), ["one"]);
         file.write_all(b"o\n").unwrap();
         assert_eq!(tail.wait().unwrap(), ["two"]);
+        file.write_all(b"late\n").unwrap();
         fs::rename(&path, folder.path().join("a.log.1")).unwrap();
+        file.write_all(b"later\n").unwrap();
         fs::write(&path, "three\n").unwrap();
-        assert_eq!(tail.wait().unwrap(), ["three"]);
+        assert_eq!(tail.wait().unwrap(), ["late", "later", "three"]);
+        assert_eq!(texts(&tail.history(None).unwrap()), ["three"]);
+    }
+
+    #[test]
+    fn a_file_that_is_copied_and_cut_loses_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        fs::write(&path, "old\n").unwrap();
+        let mut tail = Tail::from_end(std::slice::from_ref(&path));
+        fs::write(&path, "old\nlate\n").unwrap();
+        fs::copy(&path, folder.path().join("a.log.1")).unwrap();
+        fs::write(&path, "n\n").unwrap();
+        assert_eq!(tail.wait().unwrap(), ["late", "n"]);
+    }
+
+    #[test]
+    fn a_file_that_comes_later_is_followed_from_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let mut tail = Tail::from_end(std::slice::from_ref(&path));
+        assert_eq!(tail.wait().unwrap(), Vec::<String>::new());
+        fs::write(&path, "one\n").unwrap();
+        assert_eq!(tail.wait().unwrap(), ["one"]);
+    }
+
+    #[test]
+    fn history_ends_where_following_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        fs::write(&path, "one\n").unwrap();
+        let mut tail = Tail::from_end(std::slice::from_ref(&path));
+        fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(texts(&tail.history(None).unwrap()), ["one"]);
+        assert_eq!(tail.wait().unwrap(), ["two"]);
+    }
+
+    fn texts(lines: &[Line]) -> Vec<&str> {
+        lines.iter().map(|line| line.text.as_str()).collect()
     }
 }

@@ -146,7 +146,7 @@ pub fn verify(subject: &Subject<'_>, parts: &[Part]) -> Result<Verdict> {
 fn verify_by(subject: &Subject<'_>, parts: &[Part], clock: &Clock) -> Result<Verdict> {
     let start = clock.now();
     let run = format!("{:x}p{:x}", start.as_micros(), std::process::id());
-    let cx = Context { subject, clock, run };
+    let cx = Context { subject, clock, run, refused: AtomicBool::new(false) };
     let _turn = textfile::Turn::take(&cx)?;
     alert::clean(&cx);
     let rows = ROWS.iter().filter(|row| parts.is_empty() || parts.contains(&row.part));

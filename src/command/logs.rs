@@ -6,6 +6,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use regex::Regex;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Answer;
 use super::session::Session;
@@ -13,7 +14,7 @@ use crate::cli::{Global, Logs, Output};
 use crate::error::{Note, failure, hinted};
 use crate::exit::Exit;
 use crate::http::{Http, Request};
-use crate::report;
+use crate::report::{self, Reader};
 use crate::tail::{self, Line, Tail};
 use crate::topology::Topology;
 
@@ -45,32 +46,42 @@ pub fn run(global: &Global, args: &Logs) -> Result<Answer> {
         return Err(hinted(error, "leave `--follow` or `--output json` out"));
     }
     let since = args.since.map(|since| Timestamp::now() - since);
-    let (source, mut lines) = match from_loki(&session, &topology, args, since) {
+    let select = |mut lines: Vec<Line>| {
+        lines.retain(|line| pattern.as_ref().is_none_or(|pattern| pattern.is_match(&line.text)));
+        if since.is_none() {
+            lines.drain(..lines.len().saturating_sub(LINES));
+        }
+        lines
+    };
+    if args.follow {
+        let tail = Tail::from_end(&files);
+        let lines = select(tail.history(since)?);
+        follow(tail, (&lines, pattern.as_ref()))?;
+        return Answer::new(&Value::Null, String::new(), Exit::DONE);
+    }
+    let (source, lines) = match from_loki(&session, &topology, args, since) {
         Some(lines) => ("loki", lines),
         None => ("files", tail::read(&files, since)?),
     };
-    lines.retain(|line| pattern.as_ref().is_none_or(|pattern| pattern.is_match(&line.text)));
-    if since.is_none() {
-        lines.drain(..lines.len().saturating_sub(LINES));
-    }
-    let text: String = lines.iter().map(|line| format!("{}\n", line.text)).collect();
-    if args.follow {
-        report::answer(&text)?;
-        follow(&files, pattern.as_ref())?;
-    }
-    Answer::new(&Facts { component: &args.role, source, lines }, text, Exit::DONE)
+    let facts = Facts { component: &args.role, source, lines: select(lines) };
+    Answer::new(&facts, text(&facts.lines), Exit::DONE)
 }
 
-/// Shows new lines of the files, the source of all that Loki has, until the process is ended.
-fn follow(files: &[PathBuf], pattern: Option<&Regex>) -> Result<()> {
-    let mut tail = Tail::from_end(files);
-    loop {
+fn text(lines: &[Line]) -> String {
+    lines.iter().map(|line| format!("{}\n", line.text)).collect()
+}
+
+/// Shows lines of the files, the source of all that Loki has, until nobody reads them or the process is ended.
+fn follow(mut tail: Tail, (history, pattern): (&[Line], Option<&Regex>)) -> Result<()> {
+    let mut reader = report::stream(&text(history))?;
+    while reader == Reader::Listens {
         for line in tail.wait()? {
             if pattern.is_none_or(|pattern| pattern.is_match(&line)) {
-                report::answer(&format!("{line}\n"))?;
+                reader = report::stream(&format!("{line}\n"))?;
             }
         }
     }
+    Ok(())
 }
 
 fn files(session: &Session, topology: &Topology, name: &str) -> Result<Vec<PathBuf>> {
@@ -84,6 +95,11 @@ fn files(session: &Session, topology: &Topology, name: &str) -> Result<Vec<PathB
     Ok(own.chain([logs.join(format!("{name}.log"))]).collect())
 }
 
+/// `text` as a string of LogQL.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
 /// Lines from Loki; none where it does not run, does not answer or has no line of this component.
 fn from_loki(
     session: &Session,
@@ -95,7 +111,10 @@ fn from_loki(
     topology.service("alloy")?;
     let loki = topology.service("loki")?;
     let start = since.unwrap_or_else(|| Timestamp::now() - std::time::Duration::from_secs(3600));
-    let query = format!("{{service=\"{}\"}}", args.role);
+    let mut query = format!("{{service={}}}", quoted(&args.role));
+    if let Some(pattern) = &args.grep {
+        query.push_str(&format!(" |~ {}", quoted(pattern)));
+    }
     let url = format!(
         "{}/loki/api/v1/query_range?direction=backward&limit={LIMIT}&start={}&query={}",
         loki.url(),

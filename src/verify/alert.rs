@@ -214,6 +214,7 @@ mod tests {
     use std::io::Write;
     use std::net::TcpListener;
     use std::path::PathBuf;
+    use std::sync::atomic::AtomicBool;
 
     const RULES: &str = "http://127.77.1.3:9090/api/v1/rules";
     const QUERY: &str = "http://127.77.1.3:9090/api/v1/query?query=monstack_test_alert%7Brun";
@@ -319,7 +320,8 @@ mod tests {
         let live = Live(&fixture);
         let subject = Subject { http: &live, ..fixture.subject() };
         let mut sheet = Sheet::default();
-        let cx = Context { subject: &subject, clock: &Clock::turned(), run: "run1".to_owned() };
+        let (clock, run, refused) = (Clock::turned(), "run1".to_owned(), AtomicBool::new(false));
+        let cx = Context { subject: &subject, clock: &clock, run, refused };
         check(&cx, &mut sheet).unwrap();
         assert_eq!(Outcome::of(&sheet.items), Outcome::Proven);
     }

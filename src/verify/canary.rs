@@ -127,12 +127,18 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_password_is_told_without_it() {
+    fn a_refused_password_is_told_without_it_and_not_tried_again() {
         let mut fixture = Fixture::new();
         fixture.answer(PROXY, 401, r#"{"message":"Invalid username or password"}"#);
-        let (_, error) = fixture.check(check);
-        let error = format!("{:#}", error.unwrap());
-        assert!(error.contains("answered 401: Invalid username or password"), "{error}");
-        assert!(!error.contains("hunter2"), "{error}");
+        fixture.with(|cx| {
+            for _ in 0..2 {
+                let error = format!("{:#}", check(cx, &mut Sheet::default()).unwrap_err());
+                assert!(error.starts_with("Grafana refuses the password of its user"), "{error}");
+                assert!(error.contains("secrets/grafana_admin_password"), "{error}");
+                assert!(!error.contains("hunter2"), "{error}");
+            }
+        });
+        let asked = fixture.http.asked();
+        assert_eq!(asked.len(), 1, "a further try would lock the user out");
     }
 }

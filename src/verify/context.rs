@@ -1,7 +1,7 @@
 //! What a check works with: the subject, a clock that tests turn by hand, and a sheet to write on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Result, ensure};
@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::Subject;
 use super::verdict::Item;
-use crate::error::Note;
+use crate::error::{Note, exit_of, failure};
+use crate::exit::Exit;
 use crate::topology::Service;
 
 /// How long a look waits for the next one.
@@ -23,6 +24,8 @@ pub struct Context<'a> {
     pub clock: &'a Clock,
     /// Unique to this run; letters and digits.
     pub run: String,
+    /// Whether Grafana refused its password in this run.
+    pub refused: AtomicBool,
 }
 
 /// A clock: the time since 1970, and a way to wait.
@@ -73,6 +76,8 @@ impl Context<'_> {
         loop {
             self.proceed()?;
             match look() {
+                // What was refused is not given by asking again.
+                Err(error) if exit_of(&error) == Exit::CREDENTIALS => return Err(error),
                 Err(_) if self.clock.now() < end => self.wait(pause)?,
                 answer => return answer,
             }
@@ -82,6 +87,13 @@ impl Context<'_> {
     /// Fails once the user has interrupted the run.
     pub fn proceed(&self) -> Result<()> {
         ensure!(!self.subject.interrupted.load(Ordering::Relaxed), "interrupted");
+        Ok(())
+    }
+
+    /// Fails once Grafana has refused its password, for asking again would not help.
+    pub fn admitted(&self) -> Result<()> {
+        let refused = self.refused.load(Ordering::Relaxed);
+        ensure!(!refused, failure(Exit::CREDENTIALS, "Grafana refuses its password"));
         Ok(())
     }
 

@@ -85,7 +85,8 @@ impl Fixture {
     /// Works in the context of this stack, with a clock that moves only when somebody waits.
     pub fn with<T>(&self, work: impl FnOnce(&Context<'_>) -> T) -> T {
         let (subject, clock) = (self.subject(), Clock::turned());
-        work(&Context { subject: &subject, clock: &clock, run: "run1".to_owned() })
+        let (run, refused) = ("run1".to_owned(), AtomicBool::new(false));
+        work(&Context { subject: &subject, clock: &clock, run, refused })
     }
 
     /// What `check` writes down, and its error.

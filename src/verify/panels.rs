@@ -120,6 +120,7 @@ fn ask_all(
             }
         }
         if !open.is_empty() {
+            cx.admitted()?;
             stir(cx);
             bail!("{} queries return nothing", open.len());
         }

@@ -1,14 +1,18 @@
 //! Questions to Prometheus, Alertmanager and Loki, direct or through Grafana as people ask them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
 use super::context::{Context, excerpt};
-use crate::error::Note;
+use crate::error::{Note, failure};
+use crate::exit::Exit;
 use crate::http::{Http, Request, encode};
+use crate::layout::secret;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -18,7 +22,16 @@ pub struct Source<'a> {
     http: &'a dyn Http,
     name: &'static str,
     base: String,
-    login: Option<String>,
+    login: Option<Login<'a>>,
+}
+
+/// How Grafana is asked.
+struct Login<'a> {
+    header: String,
+    /// Where the password lies, for errors.
+    file: PathBuf,
+    /// Set once Grafana has refused it: each further try would bring it closer to locking the user out.
+    refused: &'a AtomicBool,
 }
 
 /// A time series as a range of values, or its latest value alone.
@@ -68,7 +81,11 @@ impl<'a> Source<'a> {
             .ok_or_else(|| anyhow!("the password of Grafana's user `admin` is not known"))
             .hint("run `monstack up`, it writes the password anew")?;
         let base = format!("{}/api/datasources/proxy/uid/{name}", grafana.url());
-        let login = format!("Basic {}", base64(format!("admin:{password}").as_bytes()));
+        let login = Login {
+            header: format!("Basic {}", base64(format!("admin:{password}").as_bytes())),
+            file: cx.subject.layout.secrets().join(secret::GRAFANA),
+            refused: &cx.refused,
+        };
         Ok(Self { http: cx.subject.http, name: "grafana", base, login: Some(login) })
     }
 
@@ -81,7 +98,8 @@ impl<'a> Source<'a> {
     pub fn get(&self, path: &str) -> Result<Value> {
         let mut request = Request::get(format!("{}{path}", self.base)).timeout(ANSWER);
         if let Some(login) = &self.login {
-            request = request.header("Authorization", login);
+            ensure!(!login.refused.load(Ordering::Relaxed), login.refusal());
+            request = request.header("Authorization", &login.header);
         }
         // The question would make the error unreadable, so only the place is told.
         let place = format!("{}{}", self.base, path.split('?').next().unwrap_or_default());
@@ -89,6 +107,10 @@ impl<'a> Source<'a> {
             .http
             .send(&request)
             .map_err(|error| anyhow!("`{place}` does not answer: {}", error.root_cause()))?;
+        if let (401, Some(login)) = (response.status, &self.login) {
+            login.refused.store(true, Ordering::Relaxed);
+            bail!(login.refusal());
+        }
         if !response.is_success() {
             bail!("`{place}` answered {}: {}", response.status, words(&response.text()));
         }
@@ -130,6 +152,16 @@ impl<'a> Source<'a> {
             start.as_nanos(),
             end.as_nanos()
         ))
+    }
+}
+
+impl Login<'_> {
+    fn refusal(&self) -> anyhow::Error {
+        let message = format!(
+            "Grafana refuses the password of its user `admin` in `{}`",
+            self.file.display()
+        );
+        failure(Exit::CREDENTIALS, message)
     }
 }
 
@@ -270,7 +302,7 @@ mod tests {
         fixture.with(|cx| {
             let source = Source::shown(cx, "prometheus").unwrap();
             assert_eq!(source.name(), "grafana");
-            assert_eq!(source.login.as_deref(), Some("Basic YWRtaW46aHVudGVyMg=="));
+            assert_eq!(source.login.as_ref().unwrap().header, "Basic YWRtaW46aHVudGVyMg==");
             let error = format!("{:#}", source.query("up").unwrap_err());
             assert!(!error.contains("hunter2") && !error.contains("YWRtaW4"), "{error}");
         });

@@ -45,6 +45,12 @@ impl Layout {
         self.root.join("stack.json")
     }
 
+    /// Who works on the stack; it lies outside the stack's folder, so that `down` holds it to its very end.
+    pub fn lock(&self) -> PathBuf {
+        let name = self.root.file_name().unwrap_or_default().to_string_lossy();
+        self.root.with_file_name(".locks").join(format!("{name}.lock"))
+    }
+
     /// The journal.
     pub fn journal(&self) -> PathBuf {
         self.root.join("journal.jsonl")

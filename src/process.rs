@@ -125,12 +125,13 @@ pub fn variable(pid: u32, name: &str) -> Option<String> {
 
 /// The running processes of the group that `leader` made, itself among them; none if its number has a new owner.
 pub fn group_of(leader: &Identity) -> Vec<Identity> {
+    // As long as the group has members, the kernel gives its number to nobody else.
+    if stat(leader.pid).is_some_and(|stat| stat.start != leader.start) {
+        return Vec::new();
+    }
     pids()
         .filter_map(|pid| Some((pid, stat(pid)?)))
-        .filter(|(pid, stat)| {
-            stat.runs() && stat.group == leader.pid && stat.start >= leader.start && *pid != 0
-        })
-        .filter(|(pid, stat)| *pid != leader.pid || stat.start == leader.start)
+        .filter(|(_, stat)| stat.runs() && stat.group == leader.pid && stat.start >= leader.start)
         .map(|(pid, stat)| Identity { pid, start: stat.start })
         .collect()
 }
@@ -307,6 +308,20 @@ mod tests {
         assert_eq!(signal(earlier, Signal::KILL).unwrap(), Delivery::Gone);
         assert!(sleeper.0.try_wait().unwrap().is_none());
         assert!(identity.is_alive());
+    }
+
+    #[test]
+    fn the_group_of_a_reused_number_is_not_ours() {
+        let mut shell = Command::new("sh");
+        let family = Sleeper(shell.args(["-c", "sleep 60; :"]).process_group(0).spawn().unwrap());
+        let leader = Identity::of(family.0.id()).unwrap();
+        let child = await_some(|| children_of(leader.pid).into_iter().next());
+        let group: BTreeSet<u32> = group_of(&leader).into_iter().map(|member| member.pid).collect();
+        assert_eq!(group, BTreeSet::from([leader.pid, child]));
+        assert_eq!(group_of(&Identity { start: leader.start - 1, ..leader }), []);
+        for member in group_of(&leader) {
+            signal(member, Signal::KILL).unwrap();
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod client;
 pub mod health;
 pub mod keeper;
 pub mod rotate;
+pub mod service;
 pub mod shim;
 
 /// One process that is to run.

@@ -220,11 +220,8 @@ impl Part {
 }
 
 fn event(result: &CheckResult) -> Event {
-    let (name, line) = (result.check.name(), result.line());
-    match result.outcome {
-        Outcome::NotProven { .. } => Event::warning(name, line),
-        _ => Event::step(name, format!("{line} ({:.1} s)", result.seconds)),
-    }
+    let line = format!("{} ({:.1} s)", result.line(), result.seconds);
+    Event::step(result.check.name(), line)
 }
 
 fn moment(since_epoch: Duration) -> Result<String> {
@@ -282,7 +279,7 @@ mod tests {
         assert_eq!(events.len(), 3);
         assert!(events.iter().any(|event| matches!(
             event,
-            Event::Warning { subject, message } if subject == "logs" && message.starts_with("not proven: ")
+            Event::Step { subject, message } if subject == "logs" && message.starts_with("not proven: ")
         )));
         assert!(events.iter().any(|event| matches!(
             event,

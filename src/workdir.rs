@@ -4,12 +4,16 @@ use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::fs::FlockOperation;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::hinted;
+use crate::error::{coded, hinted};
+use crate::exit::Exit;
 use crate::layout::Layout;
 
 pub mod journal;
@@ -20,12 +24,16 @@ pub const SECRET: u32 = 0o600;
 /// Mode of all other files.
 pub const PLAIN: u32 = 0o644;
 
-/// Makes the stack's folder, and before it the `.gitignore` that keeps all of it out of repositories.
+/// Makes the folder of all stacks, and in it the `.gitignore` that keeps all of it out of repositories.
+pub fn create_home(layout: &Layout) -> Result<()> {
+    let Some(home) = layout.root().parent() else { return Ok(()) };
+    make_folder(home)?;
+    write(&home.join(".gitignore"), b"*\n", PLAIN).map(|_| ())
+}
+
+/// Makes the stack's folder.
 pub fn create(layout: &Layout) -> Result<()> {
-    if let Some(all) = layout.root().parent() {
-        make_folder(all)?;
-        write(&all.join(".gitignore"), b"*\n", PLAIN)?;
-    }
+    create_home(layout)?;
     make_folder(layout.root())?;
     make_private_folder(&layout.secrets())
 }
@@ -49,8 +57,13 @@ pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<bool> {
     if is_already(path, contents, mode) {
         return Ok(false);
     }
+    make_folder(path.parent().unwrap_or(Path::new(".")))?;
+    replace(path, contents, mode).map(|()| true)
+}
+
+/// Puts a complete file in the place of another one; the folder must be there.
+fn replace(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    make_folder(folder)?;
     let attempt = || -> std::io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".write-").tempfile_in(folder)?;
         file.write_all(contents)?;
@@ -59,8 +72,7 @@ pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<bool> {
         file.persist(path)?;
         Ok(())
     };
-    attempt().with_context(|| format!("cannot write `{}`", path.display())).map_err(way_out)?;
-    Ok(true)
+    attempt().with_context(|| format!("cannot write `{}`", path.display())).map_err(way_out)
 }
 
 /// The contents of a file, or none if it is absent.
@@ -79,9 +91,30 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 
 /// Writes a value as JSON.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<bool> {
+    write(path, &json(value)?, PLAIN)
+}
+
+/// Writes a value as JSON into a folder that is not made anew where somebody removed it.
+pub fn replace_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    replace(path, &json(value)?, PLAIN)
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     let mut contents = serde_json::to_vec_pretty(value)?;
     contents.push(b'\n');
-    write(path, &contents, PLAIN)
+    Ok(contents)
+}
+
+/// Takes the kernel's lock on a file for this process alone; says whether it could be had within `patience`.
+pub fn lock_within(file: &File, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    while rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    true
 }
 
 /// Removes a file; an absent one is no error.
@@ -117,11 +150,14 @@ fn way_out(error: anyhow::Error) -> anyhow::Error {
             "free some space, or use another disk with `-C DIR`; nothing was left half-written"
         }
         Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
-            "use a folder that you may write with `-C DIR`"
+            "use a folder that you may write: `-C DIR` for stacks, `XDG_STATE_HOME` and `XDG_CACHE_HOME` for what they share"
+        }
+        Some(ErrorKind::NotADirectory | ErrorKind::AlreadyExists) => {
+            "a file lies where a folder is needed; move it away, or use another folder with `-C DIR`"
         }
         _ => return error,
     };
-    hinted(error, hint)
+    coded(hinted(error, hint), Exit::STEP)
 }
 
 /// Opens a file for appending with the given mode.

@@ -22,10 +22,10 @@ struct Facts {
 
 /// Takes the stack down.
 pub fn run(global: &Global, args: &Down) -> Result<Answer> {
-    let (session, _) = Session::open_existing(global)?;
+    let session = Session::open_remains(global)?;
     confirm(&session, args)?;
-    let _lock = session.lock("down", args.wait.lock_wait)?;
     session.watch_signals()?;
+    let _lock = session.lock("down", args.wait.lock_wait)?;
     // The journal lies in the folder that goes away, so progress is only shown.
     let report = session.display();
     let options = Options { keep_data: args.keep_data, ..Options::default() };

@@ -12,7 +12,7 @@ use crate::workdir::lock::{self, Holder};
 /// Says who holds the lock, or removes it.
 pub fn run(global: &Global, args: &Lock) -> Result<Answer> {
     let session = Session::open(global)?;
-    let path = session.layout.root().join("lock");
+    let path = session.layout.lock();
     let (holder, broken) = match args {
         Lock::Status => (lock::holder(&path)?, false),
         Lock::Break if path.exists() => (lock::break_open(&path)?, true),

@@ -13,7 +13,6 @@ use crate::exit::Exit;
 use crate::phase::{self, Mode, Options, run_all};
 use crate::report::Several;
 use crate::target;
-use crate::workdir;
 
 /// The files of the stack.
 #[derive(Serialize)]
@@ -44,7 +43,6 @@ pub fn run(global: &Global, args: &Render) -> Result<Answer> {
             answer(cx, args)
         });
     }
-    workdir::create(&session.layout)?;
     let _lock = session.lock("render", None)?;
     let report = session.journal("render")?;
     session.with_context((&report, &session.runner), Options::default(), |cx| {

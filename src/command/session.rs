@@ -28,7 +28,7 @@ use crate::report::terminal::{Detail, Terminal};
 use crate::report::{Event, Reporter, Several};
 use crate::workdir;
 use crate::workdir::journal::Journal;
-use crate::workdir::lock::{self, Lock};
+use crate::workdir::lock::{self, Holder, Lock};
 
 /// The stack file that is read when none is named.
 const STACK_FILE: &str = "monstack.yml";
@@ -100,26 +100,36 @@ impl Session {
 
     /// Opens a stack that was brought up before; a stack file that is broken by now does not stand in the way.
     pub fn open_existing(global: &Global) -> Result<(Self, Record)> {
+        let session = Self::open_remains(global)?;
+        match phase::recorded(&session.layout)? {
+            Some(record) => Ok((session, record)),
+            None => {
+                let record = session.layout.stack();
+                let fault = if record.exists() { "cannot be read" } else { "was never written" };
+                let message = format!("the record `{}` of the stack {fault}", record.display());
+                let hint =
+                    "bring it up with `monstack up`, or remove what is there with `monstack down`";
+                Err(hinted(failure(Exit::NO_STACK, message), hint))
+            }
+        }
+    }
+
+    /// Opens whatever is there of a stack, for `down`: a run that was killed early left a folder and no record.
+    pub fn open_remains(global: &Global) -> Result<Self> {
         let (directory, file, text) = read_stack_file(global)?;
         let stack = match load(global, file.as_deref(), text.as_deref()) {
             Ok(loaded) => loaded.stack,
             Err(error) => only_stack(&directory, global).ok_or(error)?,
         };
         let mut session = Self::with(global, directory, (file.as_deref(), stack))?;
-        match phase::recorded(&session.layout)? {
-            Some(record) => {
-                session.stack = record.stack.clone();
-                Ok((session, record))
-            }
-            None => {
-                let message = format!(
-                    "there is no stack `{}` in `{}`",
-                    session.stack.name,
-                    session.directory.display()
-                );
-                Err(hinted(failure(Exit::NO_STACK, message), "bring it up with `monstack up`"))
-            }
+        if let Some(record) = phase::recorded(&session.layout)? {
+            session.stack = record.stack;
+        } else if !session.layout.root().exists() {
+            let (name, folder) = (&session.stack.name, session.directory.display());
+            let message = format!("there is no stack `{name}` in `{folder}`");
+            return Err(hinted(failure(Exit::NO_STACK, message), "bring it up with `monstack up`"));
         }
+        Ok(session)
     }
 
     fn with(
@@ -168,9 +178,21 @@ impl Session {
 
     /// Takes the stack's lock for `command`.
     pub fn lock(&self, command: &str, wait: Option<Duration>) -> Result<Lock> {
-        let path = self.layout.root().join("lock");
+        workdir::create_home(&self.layout)?;
+        let deadline = Instant::now() + wait.unwrap_or_default();
+        let mut waits = false;
+        let mut patience = |holder: &Holder| {
+            self.go_on()?;
+            if Instant::now() >= deadline {
+                return Err(lock::held(holder));
+            }
+            if !std::mem::replace(&mut waits, true) {
+                self.display().event(Event::step("lock", format!("waiting for {holder}")));
+            }
+            Ok(())
+        };
         let command = format!("monstack {command}");
-        let (lock, broken) = lock::take(&path, &command, wait.unwrap_or_default())?;
+        let (lock, broken) = lock::take(&self.layout.lock(), &command, &mut patience)?;
         if let Some(dead) = broken {
             let message = format!(
                 "lock of `{}` (pid {}), which is dead, was broken",
@@ -179,6 +201,14 @@ impl Session {
             self.display().event(Event::warning("lock", message));
         }
         Ok(lock)
+    }
+
+    /// Fails when the user interrupted the run.
+    fn go_on(&self) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(self.terminated_or(failure(Exit::INTERRUPTED, "interrupted")));
+        }
+        Ok(())
     }
 
     /// Shows progress: live on a terminal, as lines elsewhere, not at all with `--quiet`.

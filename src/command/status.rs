@@ -67,7 +67,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Answer> {
         supervisor: observed.as_ref().filter(|_| watched).map(|observed| observed.supervisor.pid),
         components,
         pages: pages(&topology, &session.layout),
-        locked_by: lock::holder(&session.layout.root().join("lock"))?
+        locked_by: lock::holder(&session.layout.lock())?
             .filter(|holder| !holder.is_dead())
             .map(|holder| format!("{} (pid {})", holder.command, holder.process.pid)),
         proven_at: record.proven.as_ref().map(|proof| proof.at),

@@ -17,7 +17,6 @@ use crate::phase::{Context, Mode, Options, Timing, run_all};
 use crate::target;
 use crate::topology::Topology;
 use crate::verify::Verdict;
-use crate::workdir;
 
 /// What `up` achieved.
 #[derive(Serialize)]
@@ -56,9 +55,8 @@ pub struct Page {
 /// Brings the stack up.
 pub fn run(global: &Global, args: &Up) -> Result<Answer> {
     let session = Session::open(global)?;
-    workdir::create(&session.layout)?;
-    let _lock = session.lock("up", args.wait.lock_wait)?;
     session.watch_signals()?;
+    let _lock = session.lock("up", args.wait.lock_wait)?;
     let report = session.journal("up")?;
     let options = Options {
         require_pinned: args.require_pinned,

@@ -21,8 +21,8 @@ pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
             failure(Exit::UNHEALTHY, format!("stack `{}` does not run", session.stack.name));
         return Err(hinted(error, "bring it up with `monstack up`"));
     }
-    let _lock = session.lock("verify", args.wait.lock_wait)?;
     session.watch_signals()?;
+    let _lock = session.lock("verify", args.wait.lock_wait)?;
     let report = session.journal("verify")?;
     let channels = if args.notify { Channels::Included } else { Channels::Excluded };
     session.with_context((&report, &session.runner), Options::default(), |cx| {

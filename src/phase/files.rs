@@ -18,6 +18,7 @@ use crate::render::{self, Facts, Input, Rendered, Secrecy};
 use crate::report::Event;
 use crate::resolve::Found;
 use crate::secret;
+use crate::supervisor::hash_contents;
 use crate::topology::Topology;
 use crate::workdir;
 
@@ -48,9 +49,7 @@ impl Phase for WriteFiles {
             workdir::remove(&stale)?;
             changed = true;
         }
-        if changed {
-            check(cx, &topology, &input)?;
-        }
+        check_once(cx, (&topology, &input), &files)?;
         Ok(Change::from(changed))
     }
 
@@ -172,7 +171,26 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Gives each changed configuration to its checker.
+/// Checks the files unless they passed before: a run that wrote them may have been killed or refused there.
+fn check_once(
+    cx: &mut Context<'_>,
+    (topology, input): (&Topology, &Input),
+    files: &[Rendered],
+) -> Result<()> {
+    let Some(record) = &cx.state.record else { return Ok(()) };
+    let files = files.iter().map(|file| (file.path.as_path(), &file.contents));
+    let hash = format!("{}-{}", hash_contents(files), record.programs_hash);
+    if record.checked == hash {
+        return Ok(());
+    }
+    check(cx, topology, input)?;
+    let layout = cx.layout.clone();
+    let record = cx.state.record_for(&cx.stack);
+    record.checked = hash;
+    record.save(&layout)
+}
+
+/// Gives each configuration to its checker.
 fn check(cx: &Context<'_>, topology: &Topology, input: &Input) -> Result<()> {
     let Some(record) = &cx.state.record else { return Ok(()) };
     for service in topology.services() {

@@ -26,9 +26,6 @@ impl Phase for RemoveFiles {
 
     fn run(&self, cx: &mut Context<'_>) -> Result<Change> {
         let root = cx.layout.root();
-        if let Some(seat) = cx.state.record.as_ref().and_then(|record| record.seat) {
-            seat::release(&cx.user.slots, seat, root)?;
-        }
         if cx.options.keep_data {
             for name in ["rendered", "run", "runs", "logs"] {
                 workdir::remove_folder(&root.join(name))?;
@@ -43,6 +40,8 @@ impl Phase for RemoveFiles {
             }
             workdir::remove_folder(root)?;
         }
+        // Whoever takes the addresses from now on finds nobody there.
+        seat::release(&cx.user.slots, root)?;
         Ok(Change::Some)
     }
 

@@ -33,6 +33,9 @@ pub struct Record {
     pub programs_hash: String,
     /// When programs were last looked for.
     pub programs_at: Timestamp,
+    /// Hash of the files that their checkers accepted last, and of the programs they were checked for.
+    #[serde(default)]
+    pub checked: String,
     /// The last proof, with the hash of what was proven.
     pub proven: Option<Proof>,
 }
@@ -75,6 +78,7 @@ impl Record {
             missing: BTreeMap::new(),
             programs_hash: String::new(),
             programs_at: Timestamp::UNIX_EPOCH,
+            checked: String::new(),
             proven: None,
         }
     }

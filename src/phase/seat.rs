@@ -30,13 +30,13 @@ impl Phase for TakeAddresses {
     }
 
     fn run(&self, cx: &mut Context<'_>) -> Result<Change> {
+        let guard = workdir::append(&cx.user.slots.join("guard"), workdir::PLAIN)?;
+        rustix::fs::flock(&guard, FlockOperation::LockExclusive)?;
         if let Some(seat) = seated(cx) {
             refuse_busy(cx, seat)?;
             claim(&cx.user.slots, seat.slot, cx.layout.root())?;
             return Ok(Change::None);
         }
-        let guard = workdir::append(&cx.user.slots.join("guard"), workdir::PLAIN)?;
-        rustix::fs::flock(&guard, FlockOperation::LockExclusive)?;
         let seat = choose(cx)?;
         claim(&cx.user.slots, seat.slot, cx.layout.root())?;
         let layout = cx.layout.clone();
@@ -66,8 +66,10 @@ impl Phase for TakeAddresses {
     }
 }
 
+/// The stack's addresses, unless another stack got them while this one was half taken down.
 fn seated(cx: &Context<'_>) -> Option<Seat> {
-    cx.state.record.as_ref().and_then(|record| record.seat)
+    let seat = cx.state.record.as_ref()?.seat?;
+    (!taken_slots(&cx.user.slots, cx.layout.root()).contains(&seat.slot)).then_some(seat)
 }
 
 /// A port that cannot be had, and why.
@@ -102,11 +104,14 @@ fn own_processes(run: &Path) -> Vec<u32> {
 fn choose(cx: &Context<'_>) -> Result<Seat> {
     let low_ports = can_bind_low_ports();
     let taken = taken_slots(&cx.user.slots, cx.layout.root());
+    // A stack that lost its record, but not its services, stays where it was.
+    let ours = own_processes(&cx.layout.run());
+    let own = own_slots(&cx.user.slots, cx.layout.root());
     let mut reason = String::new();
     for &offset in OFFSETS {
-        for slot in (1..=254).filter(|slot| !taken.contains(slot)) {
+        for slot in own.iter().copied().chain(1..=254).filter(|slot| !taken.contains(slot)) {
             let seat = Seat { slot, offset, low_ports };
-            match first_busy(&Topology::new(cx.stack.clone(), seat), &[]) {
+            match first_busy(&Topology::new(cx.stack.clone(), seat), &ours) {
                 None => {
                     if offset > 0 {
                         let moved =
@@ -178,12 +183,19 @@ fn can_bind_low_ports() -> bool {
 
 /// Slots of other stacks of this user that still exist.
 fn taken_slots(slots: &Path, own: &Path) -> Vec<u8> {
+    slots_of(slots, |root| root != own && root.join("stack.json").exists())
+}
+
+/// Slots that the stack took before.
+fn own_slots(slots: &Path, own: &Path) -> Vec<u8> {
+    slots_of(slots, |root| root == own)
+}
+
+fn slots_of(slots: &Path, is_wanted: impl Fn(&Path) -> bool) -> Vec<u8> {
     let Ok(entries) = fs::read_dir(slots) else { return Vec::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|slot| {
-            owner(slots, *slot).is_some_and(|root| root != own && root.join("stack.json").exists())
-        })
+        .filter(|slot| owner(slots, *slot).is_some_and(|root| is_wanted(&root)))
         .collect()
 }
 
@@ -197,12 +209,11 @@ fn claim(slots: &Path, slot: u8, root: &Path) -> Result<()> {
     workdir::write(&slots.join(slot.to_string()), line.as_bytes(), workdir::PLAIN).map(|_| ())
 }
 
-/// Gives the stack's slot back.
-pub fn release(slots: &Path, seat: Seat, root: &Path) -> Result<()> {
-    if owner(slots, seat.slot).is_some_and(|owner| owner == root) {
-        workdir::remove(&slots.join(seat.slot.to_string()))?;
-    }
-    Ok(())
+/// Gives the stack's slot back, and any other it took and lost track of.
+pub fn release(slots: &Path, root: &Path) -> Result<()> {
+    own_slots(slots, root)
+        .iter()
+        .try_for_each(|slot| workdir::remove(&slots.join(slot.to_string())))
 }
 
 #[cfg(test)]
@@ -240,7 +251,7 @@ mod tests {
         fs::write(root.join("stack.json"), "{}").unwrap();
         assert_eq!(taken_slots(&slots, folder.path()), [7]);
         assert_eq!(taken_slots(&slots, &root), Vec::<u8>::new());
-        release(&slots, Seat { slot: 7, ..Seat::default() }, &root).unwrap();
+        release(&slots, &root).unwrap();
         assert_eq!(owner(&slots, 7), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::process::{self, Identity};
 use crate::workdir;
 
 /// How long a service may take to stop after SIGTERM.
-const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// Variables of the user's environment that services get; all others may hold secrets.
 const INHERITED: &[&str] = &["PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -49,18 +49,65 @@ pub fn inherited() -> impl Iterator<Item = (&'static str, String)> {
     INHERITED.iter().filter_map(|name| std::env::var(name).ok().map(|value| (*name, value)))
 }
 
-/// The process that wrote the service's pid file, if it still lives.
-pub fn recorded(run: &Path, name: &str) -> Option<Identity> {
-    let identity: Identity = workdir::read_json(&Paths(run).pid(name)).ok()??;
-    identity.is_alive().then_some(identity)
+/// A service whose processes can be found: by what the supervisor remembers, and by the pid file.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    /// The `run` folder and the service's name in it; none where the folder is gone or another stack's by now.
+    place: Option<(PathBuf, String)>,
+    remembered: Option<Identity>,
 }
 
-/// All living processes of the service: the recorded one and the rest of its group.
-pub fn members(run: &Path, name: &str) -> Vec<Identity> {
-    let Ok(Some(leader)) = workdir::read_json::<Identity>(&Paths(run).pid(name)) else {
-        return Vec::new();
-    };
-    process::group_of(&leader)
+impl Handle {
+    /// A service of which nothing is known but what its files in `run` say.
+    pub fn new(run: &Path, name: &str) -> Self {
+        Self { place: Some((run.to_owned(), name.to_owned())), remembered: None }
+    }
+
+    /// A service of which nothing is left but what the supervisor remembers.
+    pub fn homeless(leader: Option<Identity>) -> Self {
+        Self { place: None, remembered: leader }
+    }
+
+    /// Adds what the supervisor remembers, for the files may be gone.
+    #[must_use]
+    pub fn remember(mut self, leader: Option<Identity>) -> Self {
+        self.remembered = leader;
+        self
+    }
+
+    /// The process that wrote the pid file, if it still lives.
+    pub fn recorded(&self) -> Option<Identity> {
+        self.on_file().filter(Identity::is_alive)
+    }
+
+    /// All living processes of the service: its leader and the rest of the leader's group.
+    pub fn members(&self) -> Vec<Identity> {
+        self.leaders().iter().flat_map(process::group_of).collect()
+    }
+
+    /// A group whose leader has ended may be a stranger's by now, unless the service's lock says that it is ours.
+    fn leaders(&self) -> Vec<Identity> {
+        let on_file = self.on_file().filter(|leader| {
+            self.remembered != Some(*leader) && (leader.is_alive() || self.is_held())
+        });
+        self.remembered.into_iter().chain(on_file).collect()
+    }
+
+    fn on_file(&self) -> Option<Identity> {
+        let (run, name) = self.place.as_ref()?;
+        workdir::read_json(&Paths(run).pid(name)).ok()?
+    }
+
+    fn is_held(&self) -> bool {
+        self.place.as_ref().is_some_and(|(run, name)| is_held(run, name))
+    }
+
+    /// Nothing of it lives; a pid file that cannot be removed is overwritten when the service starts again.
+    fn forget(&self) {
+        if let Some((run, name)) = &self.place {
+            let _ = workdir::remove(&Paths(run).pid(name));
+        }
+    }
 }
 
 /// Sends a signal to the leader.
@@ -74,36 +121,29 @@ pub fn signal(leader: &Identity, signal: Signal) {
 }
 
 /// Asks services to stop, all at once, and kills what has not gone when the grace is over.
-pub fn stop(run: &Path, names: &[String]) {
-    for name in names {
-        if let Some(leader) = recorded(run, name) {
-            let _ = process::signal(leader, rustix::process::Signal::TERM);
-        }
+pub fn stop(services: &[Handle]) {
+    let leaders: Vec<Identity> = services.iter().flat_map(Handle::leaders).collect();
+    for leader in &leaders {
+        let _ = process::signal(*leader, rustix::process::Signal::TERM);
     }
     let deadline = Instant::now() + GRACE;
-    while Instant::now() < deadline && names.iter().any(|name| recorded(run, name).is_some()) {
+    while Instant::now() < deadline && leaders.iter().any(Identity::is_alive) {
         thread::sleep(Duration::from_millis(20));
     }
-    for name in names {
-        kill(run, name);
-    }
+    services.iter().for_each(kill);
 }
 
 /// Kills every process of the service that is left, and forgets the service.
-pub fn kill(run: &Path, name: &str) {
+pub fn kill(service: &Handle) {
     for _ in 0..50 {
-        let members = members(run, name);
+        let members = service.members();
         if members.is_empty() {
-            break;
+            return service.forget();
         }
         for member in members {
             let _ = process::signal(member, rustix::process::Signal::KILL);
         }
         thread::sleep(Duration::from_millis(20));
-    }
-    if members(run, name).is_empty() {
-        // What cannot be removed is overwritten when the service starts again.
-        let _ = workdir::remove(&Paths(run).pid(name));
     }
 }
 

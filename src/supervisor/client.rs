@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::FlockOperation;
 use rustix::process::Signal;
 
-use super::{Desired, FORMAT, Observed, Paths, Spec, child};
+use super::child::{self, Handle};
+use super::{Desired, FORMAT, Observed, Paths, Spec};
 use crate::process::{self, Identity};
 use crate::workdir;
 
@@ -42,7 +43,9 @@ pub fn apply(run: &Path, services: Vec<Spec>) -> Result<u64> {
         // A supervisor of another version of monstack cannot read what is wanted now.
         stop(run)?;
     }
-    let generation = desired(run)?.generation + 1;
+    // Either file may have been lost; what the supervisor has told is older than what it is asked now in any case.
+    let told = observed(run)?.map_or(0, |observed| observed.generation);
+    let generation = desired(run)?.generation.max(told) + 1;
     workdir::write_json(&Paths(run).desired(), &Desired { generation, services })?;
     ensure(run)?;
     Ok(generation)
@@ -87,16 +90,33 @@ fn spawn(run: &Path) -> Result<Child> {
 
 /// Stops the supervisor and everything it keeps; gives the names of services that live on all the same.
 pub fn stop(run: &Path) -> Result<Vec<String>> {
-    let deadline = Instant::now() + STOP;
-    while is_running(run) && Instant::now() < deadline {
-        if let Some(supervisor) = workdir::read_json::<Identity>(&Paths(run).supervisor())? {
-            process::signal(supervisor, Signal::TERM).context("cannot stop the supervisor")?;
+    let began = Instant::now();
+    while is_running(run) {
+        let patient = began.elapsed() < STOP;
+        if let Some(supervisor) = supervisor(run) {
+            let signal = if patient { Signal::TERM } else { Signal::KILL };
+            process::signal(supervisor, signal).context("cannot stop the supervisor")?;
+        } else if !patient {
+            bail!("a process unknown to monstack holds `{}`", Paths(run).lock().display());
         }
         thread::sleep(Duration::from_millis(50));
     }
     let names = service_names(run);
-    child::stop(run, &names);
+    let services: Vec<Handle> = names.iter().map(|name| Handle::new(run, name)).collect();
+    child::stop(&services);
     Ok(names.into_iter().filter(|name| child::is_held(run, name)).collect())
+}
+
+/// The supervisor, found among all processes where the file that names it was lost.
+fn supervisor(run: &Path) -> Option<Identity> {
+    let known: Option<Identity> = workdir::read_json(&Paths(run).supervisor()).ok()?;
+    let is_ours = |pid: &u32| {
+        process::command_line(*pid).is_some_and(|line| {
+            line.get(1..).is_some_and(|args| args == ["__supervise", &*run.to_string_lossy()])
+        })
+    };
+    let searched = || process::all().into_iter().find(is_ours).and_then(Identity::of);
+    known.filter(Identity::is_alive).or_else(searched)
 }
 
 /// Names of all services that ever took their lock here.
@@ -111,5 +131,5 @@ pub fn service_names(run: &Path) -> Vec<String> {
 
 /// All living processes of the stack's services.
 pub fn members(run: &Path) -> Vec<Identity> {
-    service_names(run).iter().flat_map(|name| child::members(run, name)).collect()
+    service_names(run).iter().flat_map(|name| Handle::new(run, name).members()).collect()
 }

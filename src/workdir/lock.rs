@@ -1,11 +1,12 @@
 //! The stack's lock: one writer, and it cannot rot.
 
+use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -19,6 +20,8 @@ use crate::process::{self, Identity};
 
 /// How often the holder says that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How often one who waits looks again.
+const LOOK: Duration = Duration::from_millis(200);
 /// After how long without a heartbeat a holder on another host is taken for dead.
 const EXPIRY: i64 = 30;
 
@@ -66,6 +69,12 @@ impl Holder {
     }
 }
 
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` (pid {} on `{}`)", self.command, self.process.pid, self.host)
+    }
+}
+
 /// A lock that is held until it is dropped.
 pub struct Lock {
     path: PathBuf,
@@ -74,18 +83,21 @@ pub struct Lock {
     heart: Option<JoinHandle<()>>,
 }
 
-/// Takes the lock at `path`, waiting up to `wait` for another holder; gives the dead holder whose lock was broken.
-pub fn take(path: &Path, command: &str, wait: Duration) -> Result<(Lock, Option<Holder>)> {
-    let deadline = Instant::now() + wait;
+/// Takes the lock at `path`; gives the dead holder whose lock was broken.
+///
+/// As long as another one holds it, `wait` is asked: it fails when nobody wants to wait any longer.
+pub fn take(
+    path: &Path,
+    command: &str,
+    wait: &mut dyn FnMut(&Holder) -> Result<()>,
+) -> Result<(Lock, Option<Holder>)> {
     loop {
         let holder = Holder::this(command)?;
         match try_take(path, &holder)? {
             Attempt::Taken { broken } => return Ok((Lock::beat(path, holder), broken)),
-            Attempt::Held(_) if Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(200))
-            }
-            Attempt::Held(other) => return Err(held(&other)),
+            Attempt::Held(other) => wait(&other)?,
         }
+        thread::sleep(LOOK);
     }
 }
 
@@ -117,12 +129,10 @@ fn try_take(path: &Path, holder: &Holder) -> Result<Attempt> {
     Ok(Attempt::Taken { broken })
 }
 
-fn held(other: &Holder) -> anyhow::Error {
+/// The error that names who holds the lock.
+pub fn held(other: &Holder) -> anyhow::Error {
     let message = format!(
-        "the stack is locked by `{}` (pid {} on `{}`, since {})",
-        other.command,
-        other.process.pid,
-        other.host,
+        "the stack is locked by {other}, since {}",
         other.since.strftime("%Y-%m-%d %H:%M:%S UTC"),
     );
     let hint = "wait for it with `--lock-wait 5m`, or type `monstack lock break` if you know that it is dead";
@@ -131,7 +141,7 @@ fn held(other: &Holder) -> anyhow::Error {
 
 /// Held for the moment in which the lock file is looked at and changed; the kernel frees it with the process.
 fn guard(path: &Path) -> Result<File> {
-    let file = append(&path.with_extension("guard"), PLAIN)?;
+    let file = append(&path.with_file_name("guard"), PLAIN)?;
     rustix::fs::flock(&file, FlockOperation::LockExclusive)
         .context("cannot lock the lock's guard")?;
     Ok(file)
@@ -150,7 +160,7 @@ impl Lock {
                     }
                     holder.heartbeat = Timestamp::now();
                     // A beat that cannot be written is tried again; on this host the pid decides anyway.
-                    let _ = refresh(&path, &holder);
+                    let _ = while_held(&path, &holder, || write_json(&path, &holder).map(|_| ()));
                 }
             }
         });
@@ -158,12 +168,15 @@ impl Lock {
     }
 }
 
-fn refresh(path: &Path, holder: &Holder) -> Result<()> {
-    let _guard = guard_if_folder(path)?;
-    if self::holder(path)?.is_some_and(|now| now.is_same(holder)) {
-        write_json(path, holder)?;
+/// Does `act` if `holder` still holds the lock at `path`.
+fn while_held(path: &Path, holder: &Holder, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    // Where somebody removed the folder nothing is held, and nothing may be made again.
+    if !path.exists() {
+        return Ok(());
     }
-    Ok(())
+    let _guard = guard(path)?;
+    let is_ours = self::holder(path)?.is_some_and(|now| now.is_same(holder));
+    if is_ours { act() } else { Ok(()) }
 }
 
 impl Drop for Lock {
@@ -174,22 +187,9 @@ impl Drop for Lock {
             // A heart that panicked beats no more, which is all that matters here.
             let _ = heart.join();
         }
-        let released = guard_if_folder(&self.path).and_then(|guard| {
-            let ours = holder(&self.path)?.is_some_and(|now| now.is_same(&self.holder));
-            if ours {
-                remove(&self.path)?;
-            }
-            drop(guard);
-            Ok(())
-        });
         // A lock that could not be removed is broken by the next run, for its holder is dead by then.
-        drop(released);
+        let _ = while_held(&self.path, &self.holder, || remove(&self.path));
     }
-}
-
-/// The guard, unless `down` removed the folder: then there is nothing to release, and nothing may be made again.
-fn guard_if_folder(path: &Path) -> Result<Option<File>> {
-    if path.exists() { guard(path).map(Some) } else { Ok(None) }
 }
 
 #[cfg(test)]
@@ -203,16 +203,20 @@ mod tests {
         (folder, path)
     }
 
+    fn try_once(path: &Path, command: &str) -> Result<(Lock, Option<Holder>)> {
+        take(path, command, &mut |other| Err(held(other)))
+    }
+
     #[test]
     fn a_second_run_is_refused_and_told_by_whom() {
         let (_folder, path) = place();
-        let (lock, _) = take(&path, "monstack up", Duration::ZERO).unwrap();
-        let error = take(&path, "monstack down", Duration::ZERO).map(|_| ()).unwrap_err();
+        let (lock, _) = try_once(&path, "monstack up").unwrap();
+        let error = try_once(&path, "monstack down").map(|_| ()).unwrap_err();
         assert_eq!(exit_of(&error), Exit::LOCKED);
         assert!(error.to_string().contains("`monstack up`"), "{error}");
         drop(lock);
         assert_eq!(holder(&path).unwrap(), None);
-        take(&path, "monstack down", Duration::ZERO).unwrap();
+        try_once(&path, "monstack down").unwrap();
     }
 
     #[test]
@@ -221,7 +225,7 @@ mod tests {
         let mut dead = Holder::this("monstack up").unwrap();
         dead.process.start += 1;
         write_json(&path, &dead).unwrap();
-        let (_lock, broken) = take(&path, "monstack down", Duration::ZERO).unwrap();
+        let (_lock, broken) = try_once(&path, "monstack down").unwrap();
         assert_eq!(broken.unwrap().command, "monstack up");
     }
 
@@ -231,19 +235,18 @@ mod tests {
         let mut far = Holder::this("monstack up").unwrap();
         far.host = "elsewhere".to_owned();
         write_json(&path, &far).unwrap();
-        assert!(take(&path, "monstack down", Duration::ZERO).is_err());
+        assert!(try_once(&path, "monstack down").is_err());
         far.heartbeat = Timestamp::now() - Duration::from_secs(31);
         write_json(&path, &far).unwrap();
-        assert!(take(&path, "monstack down", Duration::ZERO).is_ok());
+        assert!(try_once(&path, "monstack down").is_ok());
     }
 
     #[test]
     fn of_many_at_once_one_gets_it() {
         let (_folder, path) = place();
         let taken: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| take(&path, "monstack up", Duration::ZERO).ok()))
-                .collect();
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| try_once(&path, "monstack up").ok())).collect();
             threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(taken.len(), 1);

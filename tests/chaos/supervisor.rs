@@ -1,0 +1,121 @@
+//! The supervisor dies, or the ground goes from under it.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::common::judge::{
+    NAME, assert_gone, assert_whole, component, kill, pids, slot, status, take_down,
+};
+use crate::common::machine::{processes_of, runs, send};
+use crate::common::{Sandbox, is_lab_skipped, wait_until};
+
+fn supervisor(sandbox: &Sandbox) -> u32 {
+    u32::try_from(status(sandbox)["supervisor"].as_u64().unwrap()).unwrap()
+}
+
+#[test]
+fn services_outlive_their_supervisor_and_the_next_one_adopts_them() {
+    if is_lab_skipped("killing the supervisor") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.run(&["up", "--no-verify"]).code(0);
+    let before = assert_whole(&sandbox, &[]);
+    kill(supervisor(&sandbox));
+    assert!(before.values().all(|pid| runs(*pid)), "services ended with their supervisor");
+    sandbox.run(&["status"]).code(10);
+    sandbox.run(&["plan", "--check"]).code(7);
+    sandbox.run(&["up", "--no-verify"]).code(0);
+    assert_eq!(assert_whole(&sandbox, &[]), before);
+    let restarts = |name: &String| component(&sandbox, name)["restarts"].clone();
+    assert!(before.keys().map(restarts).all(|restarts| restarts == 0));
+
+    // With a service killed as well, that one alone starts anew.
+    kill(supervisor(&sandbox));
+    kill(before["prometheus"]);
+    sandbox.run(&["up", "--no-verify"]).code(0);
+    let after = assert_whole(&sandbox, &[]);
+    for (name, pid) in &before {
+        let anew = name == "prometheus";
+        assert_eq!(after[name] != *pid, anew, "{name}");
+        assert_eq!(component(&sandbox, name)["restarts"], u32::from(anew), "{name}");
+    }
+
+    // `down` needs no supervisor either.
+    kill(supervisor(&sandbox));
+    take_down(&sandbox);
+}
+
+#[test]
+fn a_supervisor_whose_own_files_are_lost_is_still_found_and_stopped() {
+    if is_lab_skipped("losing the supervisor's files") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.run(&["up", "--no-verify"]).code(0);
+    let run = sandbox.stack(NAME).join("run");
+    std::fs::remove_file(run.join("supervisor.json")).unwrap();
+    for name in assert_whole(&sandbox, &[]).keys() {
+        std::fs::remove_file(run.join(format!("{name}.pid"))).unwrap();
+    }
+    take_down(&sandbox);
+}
+
+#[test]
+fn a_stack_whose_folder_is_removed_ends_by_itself() {
+    if is_lab_skipped("removing the folder of a running stack") {
+        return;
+    }
+    for again in [false, true] {
+        let sandbox = Sandbox::new();
+        sandbox.run(&["up", "--no-verify"]).code(0);
+        assert_whole(&sandbox, &[]);
+        let (root, old) = (sandbox.stack(NAME), slot(&sandbox));
+        let before = processes_of(&root);
+        // Services write while this goes on, so it may take more than one attempt, as it would by hand.
+        wait_until("the removal of the folder", || {
+            std::fs::remove_dir_all(sandbox.path().join(".monstack")).is_ok()
+        });
+        if again {
+            // The new stack must not be taken for the old one, nor the old one's end touch it.
+            sandbox.run(&["up", "--no-verify"]).code(0);
+        }
+        wait_until("the end of the old stack", || before.iter().all(|process| !runs(process.pid)));
+        if again {
+            assert_whole(&sandbox, &[]);
+            take_down(&sandbox);
+        } else {
+            assert_gone(&sandbox, old);
+            assert!(!sandbox.path().join(".monstack").exists(), "something was made again");
+        }
+    }
+}
+
+#[test]
+fn a_machine_that_lost_every_process_gets_its_stack_back() {
+    if is_lab_skipped("the restart of the machine") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.run(&["up", "--no-verify"]).code(0);
+    let before = assert_whole(&sandbox, &[]);
+    let root = sandbox.stack(NAME);
+    // The supervisor first, or it would start again what is killed; a power cut takes all at once.
+    kill(supervisor(&sandbox));
+    wait_until("the end of every process", || {
+        let living = processes_of(&root);
+        living.iter().for_each(|process| send(process.pid, Signal::KILL));
+        living.is_empty()
+    });
+    let run = sandbox.run(&["status", "-o", "json"]).code(10);
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(document["result"]["state"], "stopped", "{document:#}");
+    assert!(pids(&document["result"]).is_empty());
+    sandbox.run(&["up", "--no-verify"]).code(0);
+    let after = assert_whole(&sandbox, &[]);
+    assert!(before.iter().all(|(name, pid)| after[name] != *pid));
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(assert_whole(&sandbox, &[]), after, "something started twice");
+    take_down(&sandbox);
+}

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use monstack::http::real::Real;
+use monstack::http::{Http, Request};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -16,6 +18,10 @@ use tempfile::TempDir;
 pub struct Sandbox {
     folder: TempDir,
     extra_path: Vec<PathBuf>,
+    env: Vec<(String, String)>,
+    /// A command that runs `monstack` as its arguments; empty where `monstack` is run as it is.
+    wrapper: Vec<String>,
+    program: PathBuf,
 }
 
 impl Sandbox {
@@ -24,6 +30,9 @@ impl Sandbox {
         Self {
             folder: tempfile::Builder::new().prefix("monstack-").tempdir().unwrap(),
             extra_path: Vec::new(),
+            env: Vec::new(),
+            wrapper: Vec::new(),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_monstack")),
         }
     }
 
@@ -43,6 +52,24 @@ impl Sandbox {
         self
     }
 
+    /// Sets a variable of the environment.
+    pub fn with_env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
+        self.env.push((name.to_owned(), value.as_ref().to_str().unwrap().to_owned()));
+        self
+    }
+
+    /// Runs `monstack` as the last arguments of this command.
+    pub fn with_wrapper(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Runs this copy of `monstack`.
+    pub fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
+        self
+    }
+
     /// Writes a file of the user.
     pub fn write(&self, name: &str, text: &str) {
         let path = self.path().join(name);
@@ -55,14 +82,17 @@ impl Sandbox {
         let shared = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let mut path = self.extra_path.clone();
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_monstack"));
+        let mut words = self.wrapper.iter().map(PathBuf::from).chain([self.program.clone()]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .args(args)
             .current_dir(self.path())
             .env("PATH", std::env::join_paths(path).unwrap())
             // Programs are found once for all tests, and slots are told apart between them.
             .env("XDG_CACHE_HOME", shared.join("cache"))
             .env("XDG_STATE_HOME", shared.join("state"))
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -168,6 +198,31 @@ impl Run {
         );
         self
     }
+}
+
+/// The component `name` in an answer of `status`.
+pub fn component<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let components = status["components"].as_array().unwrap();
+    components.iter().find(|component| component["name"] == name).unwrap()
+}
+
+/// Kills a process for good.
+pub fn kill(pid: &Value) {
+    let pid = i32::try_from(pid.as_u64().unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// The body of an answer to GET, if the server answers 200.
+pub fn get(url: &str) -> Option<String> {
+    let request = Request::get(url).timeout(Duration::from_secs(10));
+    let answer = Real::default().send(&request).ok()?;
+    (answer.status == 200).then(|| String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+/// Programs that stand where Loki, Alloy and Grafana cannot be had.
+pub fn standins() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/standin")
 }
 
 /// Waits until `done` holds.

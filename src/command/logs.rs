@@ -1,6 +1,7 @@
 //! `monstack logs`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -22,6 +23,9 @@ use crate::topology::Topology;
 const LINES: usize = 100;
 /// How many lines Loki is asked for at most.
 const LIMIT: usize = 5000;
+
+/// How long Loki may take before the files are read instead.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Log lines of a component.
 #[derive(Serialize)]
@@ -110,7 +114,7 @@ fn from_loki(
     // Without Alloy nothing ships lines, so the files know more.
     topology.service("alloy")?;
     let loki = topology.service("loki")?;
-    let start = since.unwrap_or_else(|| Timestamp::now() - std::time::Duration::from_secs(3600));
+    let start = since.unwrap_or_else(|| Timestamp::now() - Duration::from_secs(3600));
     let mut query = format!("{{service={}}}", quoted(&args.role));
     if let Some(pattern) = &args.grep {
         query.push_str(&format!(" |~ {}", quoted(pattern)));
@@ -123,7 +127,7 @@ fn from_loki(
     );
     let answer = session
         .http
-        .send(&Request::get(url))
+        .send(&Request::get(url).timeout(PATIENCE))
         .ok()
         .filter(crate::http::Response::is_success)?
         .json()

@@ -113,10 +113,14 @@ impl Sandbox {
     pub fn json(&self, args: &[&str]) -> Value {
         let all = [args, &["-o", "json"]].concat();
         let run = self.run(&all);
-        let document: Value =
-            serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run:?}"));
-        assert_eq!(document["ok"], true, "{run:?}");
+        let document = run.document();
+        assert_eq!(document["ok"], true, "`monstack {}`\n{document:#}\n{}", run.args, run.stderr);
         document["result"].clone()
+    }
+
+    /// What `status` answers, whether the stack is well or not.
+    pub fn status(&self) -> Value {
+        self.run(&["status", "-o", "json"]).document()["result"].clone()
     }
 }
 
@@ -149,6 +153,12 @@ impl Run {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// The one JSON document on standard output.
+    #[track_caller]
+    pub fn document(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Asserts the exit code.

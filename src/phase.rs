@@ -183,7 +183,7 @@ fn explain(error: anyhow::Error, title: &str) -> anyhow::Error {
     let error = error.context(format!("phase `{title}` failed"));
     let error = if unclassified { crate::error::coded(error, Exit::STEP) } else { error };
     // Running a wrong command line or stack file again would not help.
-    if unhinted && crate::error::exit_of(&error) == Exit::STEP {
+    if unhinted && crate::error::exit_of(&error) != Exit::USAGE {
         hinted(
             error,
             "run `monstack up` again to continue, or `monstack down` to remove what is there",

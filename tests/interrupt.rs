@@ -1,5 +1,12 @@
 //! Ctrl-C, SIGTERM, a closed terminal, and two users at once.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot be set up fails, and one that is skipped says so"
+)]
+
 mod common;
 
 #[path = "interrupt/signal.rs"]

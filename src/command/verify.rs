@@ -10,6 +10,7 @@ use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::phase::record::Proof;
 use crate::phase::{Options, prove, start};
+use crate::report::Event;
 use crate::supervisor::client;
 use crate::verify::{Channels, Overall};
 
@@ -32,7 +33,10 @@ pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
             let layout = cx.layout.clone();
             let record = cx.state.record_for(&cx.stack);
             record.proven = Some(Proof { at: Timestamp::now(), hash, verdict: verdict.clone() });
-            record.save(&layout)?;
+            // What was found is told even where it cannot be kept.
+            if let Err(error) = record.save(&layout) {
+                cx.report.event(Event::warning("proof", format!("it is not kept: {error:#}")));
+            }
         }
         let exit = match verdict.result {
             Overall::Proven => Exit::DONE,

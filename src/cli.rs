@@ -62,6 +62,9 @@ pub struct Global {
     /// Give up after this long, such as 10m
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration, env = "MONSTACK_TIMEOUT")]
     pub timeout: Option<Duration>,
+    /// Take programs from this folder or https URL before upstream is asked
+    #[arg(long, global = true, value_name = "DIR|URL", env = "MONSTACK_MIRROR")]
+    pub mirror: Option<String>,
     /// How many things are done at once
     #[arg(short = 'j', long = "jobs", global = true, default_value_t = 5, env = "MONSTACK_JOBS",
           value_parser = clap::value_parser!(u8).range(1..=64))]

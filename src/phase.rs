@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::http::Http;
 use crate::layout::Layout;
 use crate::report::{Event, Reporter};
+use crate::resolve::Mirror;
 
 pub mod files;
 pub mod leftovers;
@@ -84,8 +85,6 @@ pub struct Context<'a> {
     pub options: Options,
     /// Becomes true when the user wants to stop.
     pub interrupted: &'a AtomicBool,
-    /// When the run's time is over.
-    pub deadline: Option<Instant>,
     /// What is known so far.
     pub state: State,
     /// What the phases took.
@@ -105,6 +104,8 @@ pub struct User {
     pub lock: PathBuf,
     /// `PATH`.
     pub path: std::ffi::OsString,
+    /// A place that has what upstream offers.
+    pub mirror: Option<Mirror>,
     /// The folder of monstack's own program.
     pub siblings: PathBuf,
 }
@@ -138,9 +139,6 @@ impl Context<'_> {
     pub fn go_on(&self) -> Result<()> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(failure(Exit::INTERRUPTED, "interrupted"));
-        }
-        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            return Err(failure(Exit::TIMEOUT, "the time given with `--timeout` is over"));
         }
         Ok(())
     }
@@ -184,7 +182,8 @@ fn explain(error: anyhow::Error, title: &str) -> anyhow::Error {
     let unclassified = crate::error::exit_of(&error) == Exit::FAILURE;
     let error = error.context(format!("phase `{title}` failed"));
     let error = if unclassified { crate::error::coded(error, Exit::STEP) } else { error };
-    if unhinted {
+    // Running a wrong command line or stack file again would not help.
+    if unhinted && crate::error::exit_of(&error) != Exit::USAGE {
         hinted(
             error,
             "run `monstack up` again to continue, or `monstack down` to remove what is there",

@@ -118,7 +118,7 @@ impl Mirror {
         };
         if rest.split('/').next().is_some_and(|host| host.contains('@')) {
             return Err(anyhow!("the URL of the mirror holds a password, and logs show URLs"))
-                .hint("let a proxy log in, or use a folder: `components.mirror: ./mirror`")
+                .hint("let a proxy log in, or use a folder: `--mirror ./mirror`")
                 .exit(Exit::USAGE);
         }
         check_url(text).exit(Exit::USAGE)?;

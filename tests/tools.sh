@@ -18,7 +18,9 @@ options=(-o "Dir::State=$work/state" -o "Dir::State::status=/var/lib/dpkg/status
 apt-get "${options[@]}" -qq update
 (cd "$work" && apt-get "${options[@]}" -qq download prometheus prometheus-alertmanager prometheus-node-exporter nginx)
 for package in "$work"/*.deb; do dpkg-deb -x "$package" "$bin/root"; done
-link() { [ -x "$bin/root/$1" ] && ln -sfn "root/$1" "$bin/$2"; }
+link() {
+  if [ -x "$bin/root/$1" ]; then ln -sfn "root/$1" "$bin/$2"; else echo "missing in the packages: $1"; fi
+}
 link usr/bin/prometheus prometheus
 link usr/bin/promtool promtool
 link usr/bin/prometheus-alertmanager alertmanager

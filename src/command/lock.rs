@@ -6,20 +6,29 @@ use serde_json::json;
 use super::Answer;
 use super::session::Session;
 use crate::cli::{Global, Lock};
+use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::workdir::lock::{self, Holder};
 
 /// Says who holds the lock, or removes it.
 pub fn run(global: &Global, args: &Lock) -> Result<Answer> {
-    let session = Session::open(global)?;
+    let session = Session::open_named(global)?;
     let path = session.layout.lock();
-    let (holder, broken) = match args {
-        Lock::Status => (lock::holder(&path)?, false),
-        Lock::Break if path.exists() => (lock::break_open(&path)?, true),
-        Lock::Break => (None, false),
+    let (holder, broken) = match (args, lock::holder(&path)?) {
+        (Lock::Break, Some(holder)) if !holder.is_dead() && !session.yes() => {
+            let error =
+                failure(Exit::DECLINED, format!("the lock is held by {}", describe(&holder)));
+            return Err(hinted(
+                error,
+                "end that process first, or type `monstack lock break --yes`",
+            ));
+        }
+        (Lock::Break, _) if path.exists() => (lock::break_open(&path)?, true),
+        (_, holder) => (holder, false),
     };
     let name = &session.stack.name;
     let text = match &holder {
+        None if broken => format!("removed the unreadable lock of stack `{name}`\n"),
         None => format!("stack `{name}` is not locked\n"),
         Some(holder) if broken => format!("broke the lock of {}\n", describe(holder)),
         Some(holder) => format!("stack `{name}` is locked by {}\n", describe(holder)),

@@ -53,6 +53,7 @@ pub struct Session {
     global: Global,
     interrupted: Arc<AtomicBool>,
     terminated: Arc<AtomicBool>,
+    late: Arc<AtomicBool>,
 }
 
 /// The text of the stack file, and its name for messages.
@@ -114,14 +115,19 @@ impl Session {
         }
     }
 
-    /// Opens whatever is there of a stack, for `down`: a run that was killed early left a folder and no record.
-    pub fn open_remains(global: &Global) -> Result<Self> {
+    /// Opens the stack that the stack file names, or the only one there is where that file is broken.
+    pub fn open_named(global: &Global) -> Result<Self> {
         let (directory, file, text) = read_stack_file(global)?;
         let stack = match load(global, file.as_deref(), text.as_deref()) {
             Ok(loaded) => loaded.stack,
             Err(error) => only_stack(&directory, global).ok_or(error)?,
         };
-        let mut session = Self::with(global, directory, (file.as_deref(), stack))?;
+        Self::with(global, directory, (file.as_deref(), stack))
+    }
+
+    /// Opens whatever is there of a stack, for `down`: a run that was killed early left a folder and no record.
+    pub fn open_remains(global: &Global) -> Result<Self> {
+        let mut session = Self::open_named(global)?;
         if let Some(record) = phase::recorded(&session.layout)? {
             session.stack = record.stack;
         } else if !session.layout.root().exists() {
@@ -140,7 +146,7 @@ impl Session {
         let interrupted = Arc::new(AtomicBool::new(false));
         let terminated = Arc::new(AtomicBool::new(false));
         let layout = Layout::new(directory.join(".monstack").join(&stack.name));
-        let user = folders::user(&directory, file)?;
+        let user = folders::user(global, &directory, file)?;
         let runner = Duct { interrupted: Arc::clone(&interrupted) };
         let http = Real::new(Arc::clone(&interrupted));
         let global = global.clone();
@@ -156,6 +162,7 @@ impl Session {
             global,
             interrupted,
             terminated,
+            late: Arc::default(),
         })
     }
 
@@ -240,6 +247,17 @@ impl Session {
         old.iter().rev().skip(KEPT_RUNS).try_for_each(|run| workdir::remove_folder(run))
     }
 
+    /// Interrupts the run when its time is over.
+    fn watch_clock(&self) {
+        let Some(timeout) = self.global.timeout else { return };
+        let (interrupted, late) = (Arc::clone(&self.interrupted), Arc::clone(&self.late));
+        std::thread::spawn(move || {
+            std::thread::sleep(timeout);
+            late.store(true, Ordering::Relaxed);
+            interrupted.store(true, Ordering::Relaxed);
+        });
+    }
+
     /// Runs `work` with a context for phases; what it leaves in the context can be used for the answer.
     pub fn with_context<T>(
         &self,
@@ -251,6 +269,7 @@ impl Session {
         let shadow = move |path: &str| std::fs::read(directory.join(path)).ok();
         let assets = Assets::new(&shadow);
         let state = State { record: phase::recorded(&self.layout)?, ..State::default() };
+        self.watch_clock();
         let traced = Traced { inner: runner, report };
         let mut cx = Context {
             runner: if self.global.verbose > 1 { &traced } else { runner },
@@ -262,19 +281,22 @@ impl Session {
             stack: self.stack.clone(),
             options: Options { jobs: self.global.jobs, ..options },
             interrupted: &self.interrupted,
-            deadline: self.global.timeout.map(|timeout| Instant::now() + timeout),
             state,
             timings: Vec::new(),
         };
         work(&mut cx).map_err(|error| self.terminated_or(error))
     }
 
-    /// SIGTERM has an exit code of its own.
+    /// SIGTERM and the end of the time given have exit codes of their own.
     fn terminated_or(&self, error: anyhow::Error) -> anyhow::Error {
-        if exit_of(&error) == Exit::INTERRUPTED && self.terminated.load(Ordering::Relaxed) {
-            coded(error, Exit::TERMINATED)
-        } else {
-            error
+        match exit_of(&error) {
+            Exit::INTERRUPTED if self.late.load(Ordering::Relaxed) => {
+                coded(error.context("the time given with `--timeout` is over"), Exit::TIMEOUT)
+            }
+            Exit::INTERRUPTED if self.terminated.load(Ordering::Relaxed) => {
+                coded(error, Exit::TERMINATED)
+            }
+            _ => error,
         }
     }
 

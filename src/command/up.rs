@@ -16,7 +16,7 @@ use crate::layout::secret;
 use crate::phase::{Context, Mode, Options, Timing, run_all};
 use crate::target;
 use crate::topology::Topology;
-use crate::verify::Verdict;
+use crate::verify::{Overall, Verdict};
 
 /// What `up` achieved.
 #[derive(Serialize)]
@@ -88,6 +88,7 @@ fn facts(cx: &Context<'_>) -> Facts {
     let missing = topology.as_ref().map(missing).unwrap_or_default();
     let result = match (&cx.state.proof, missing.is_empty()) {
         (_, false) => "degraded",
+        (Some(proof), true) if proof.verdict.result == Overall::Degraded => "degraded",
         (Some(_), true) => "healthy",
         (None, true) => "running",
     };

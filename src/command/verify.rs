@@ -1,15 +1,13 @@
 //! `monstack verify`
 
 use anyhow::Result;
-use jiff::Timestamp;
 
 use super::Answer;
 use super::session::Session;
 use crate::cli::{Global, Verify};
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
-use crate::phase::record::Proof;
-use crate::phase::{Options, prove, start};
+use crate::phase::{Options, prove};
 use crate::supervisor::client;
 use crate::verify::{Channels, Overall};
 
@@ -28,11 +26,7 @@ pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
     session.with_context((&report, &session.runner), Options::default(), |cx| {
         let verdict = prove::prove(cx, &args.only, channels)?;
         if args.only.is_empty() {
-            let hash = start::fingerprint_now(cx)?;
-            let layout = cx.layout.clone();
-            let record = cx.state.record_for(&cx.stack);
-            record.proven = Some(Proof { at: Timestamp::now(), hash, verdict: verdict.clone() });
-            record.save(&layout)?;
+            prove::keep(cx, verdict.clone())?;
         }
         let exit = match verdict.result {
             Overall::Proven => Exit::DONE,

@@ -166,8 +166,10 @@ fn is_by_product(path: &Path) -> bool {
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if path.is_dir() { collect(&path, found) } else { found.push(path) }
+    for entry in entries.filter_map(Result::ok) {
+        // A link is a file here: what it leads to is not ours.
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder { collect(&entry.path(), found) } else { found.push(entry.path()) }
     }
 }
 

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::{Change, Context, Phase};
+use crate::config;
 use crate::config::model::SecretRef;
 use crate::error::{Note, failure, hinted};
 use crate::exit::Exit;
@@ -14,6 +15,8 @@ use crate::workdir;
 /// Checks the machine and reads the secrets that the stack file refers to.
 pub struct Preflight;
 
+/// The longest path of a stack's folder: some of the programs hold paths below it in buffers of fixed size.
+const LONGEST_PATH: usize = 512;
 /// Below this many free bytes nothing is started.
 const LEAST_SPACE: u64 = 64 << 20;
 /// Below this many free bytes the user is warned.
@@ -27,6 +30,7 @@ impl Phase for Preflight {
     fn run(&self, cx: &mut Context<'_>) -> Result<Change> {
         check(cx)?;
         workdir::create(&cx.layout)?;
+        keep_schema(cx)?;
         check_space(cx)?;
         Ok(Change::None)
     }
@@ -36,10 +40,24 @@ impl Phase for Preflight {
     }
 }
 
+/// Writes the schema that the modeline of a stack file names, for editors.
+fn keep_schema(cx: &Context<'_>) -> Result<()> {
+    let Some(home) = cx.layout.root().parent() else { return Ok(()) };
+    workdir::write_json(&home.join("schema.json"), &config::schema()).map(|_| ())
+}
+
 fn check(cx: &mut Context<'_>) -> Result<()> {
     if !cfg!(target_os = "linux") {
         let error = failure(Exit::USAGE, "target `local` needs Linux, or Windows with WSL2");
         return Err(hinted(error, "use target `aws` or `hosts` from this machine"));
+    }
+    let folder = cx.layout.root();
+    if folder.as_os_str().len() > LONGEST_PATH {
+        let error = failure(
+            Exit::USAGE,
+            format!("the path of the stack's folder `{}` is too long", folder.display()),
+        );
+        return Err(hinted(error, "use a folder with a shorter path with `-C DIR`"));
     }
     if let Some(path) = &cx.stack.app.path {
         let path = cx.user.base.join(path);

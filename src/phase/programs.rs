@@ -10,7 +10,7 @@ use super::{Change, Context, Phase};
 use crate::component::{CATALOGUE, Component, Supply};
 use crate::config::model::ComponentSettings;
 use crate::digest;
-use crate::error::{failure, hinted};
+use crate::error::{failure, hint_of, hinted};
 use crate::exit::Exit;
 use crate::report::Event;
 use crate::resolve::{self, Found, Pinning, Platform, Sources};
@@ -56,21 +56,31 @@ impl Phase for FindPrograms {
         if is_settled(cx, &hash) {
             return Ok(());
         }
+        let settings = settings(cx);
         for component in CATALOGUE {
-            let known = cx
-                .state
-                .record
-                .as_ref()
-                .is_some_and(|record| record.programs.contains_key(component.name));
-            if !known {
+            if let Some(change) = change(cx, component, &sources(cx, &settings)) {
                 cx.state.would += 1;
-                cx.report.event(Event::would(
-                    component.name,
-                    "find its program: path, cache, download, PATH, package",
-                ));
+                cx.report.event(Event::would(component.name, change));
             }
         }
         Ok(())
+    }
+}
+
+/// What looking for the component's program anew would bring, as far as that can be told without fetching anything.
+fn change(
+    cx: &Context<'_>,
+    component: &'static Component,
+    sources: &Sources<'_>,
+) -> Option<String> {
+    let record = cx.state.record.as_ref();
+    let known = record.and_then(|record| record.programs.get(component.name));
+    let missed = record.is_some_and(|record| record.missing.contains_key(component.name));
+    match resolve::at_hand(component, sources) {
+        Ok(found) if known.is_some_and(|known| known.program == found.program) => None,
+        Ok(found) => Some(format!("use {} {} from {}", found.name, found.version, found.source)),
+        Err(_) if missed => None,
+        Err(_) => Some("find or fetch its program".to_owned()),
     }
 }
 
@@ -84,7 +94,9 @@ fn inputs(cx: &Context<'_>) -> String {
         .filter(|component| !component.required)
         .flat_map(|component| candidates(component, &cx.user.path))
         .collect();
+    let mirror = cx.user.mirror.as_ref().map(ToString::to_string);
     let essence = (
+        mirror,
         &cx.stack.components,
         requirements,
         pinned,
@@ -133,6 +145,17 @@ fn is_settled(cx: &Context<'_>, hash: &str) -> bool {
         && record.programs.values().all(resolve::still_there)
 }
 
+/// Whether the user said which program to use; then no other will do, and none neither.
+fn is_named(cx: &Context<'_>, component: &Component) -> bool {
+    cx.stack.components.get(component.name).is_some_and(|settings| settings.path.is_some())
+}
+
+/// An error with its way out, to be kept and shown later.
+fn told(error: &anyhow::Error) -> String {
+    let hint = hint_of(error).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    format!("{error:#}{hint}")
+}
+
 /// The components' settings, with relative paths made absolute.
 fn settings(cx: &Context<'_>) -> BTreeMap<String, ComponentSettings> {
     let mut settings = cx.stack.components.clone();
@@ -144,25 +167,32 @@ fn settings(cx: &Context<'_>) -> BTreeMap<String, ComponentSettings> {
 
 type Finding = (BTreeMap<String, Found>, BTreeMap<String, String>);
 
-fn find(cx: &Context<'_>) -> Result<Finding> {
-    let requirements = requirements(cx);
-    let settings = settings(cx);
-    let sources = Sources {
+/// Where programs are looked for.
+fn sources<'a>(
+    cx: &'a Context<'_>,
+    settings: &'a BTreeMap<String, ComponentSettings>,
+) -> Sources<'a> {
+    Sources {
         runner: cx.runner,
         http: cx.http,
         report: cx.report,
-        settings: &settings,
+        settings,
         cache: cx.user.cache.clone(),
         lock: cx.user.lock.clone(),
         path: cx.user.path.clone(),
         sibling_dir: cx.user.siblings.clone(),
-        mirror: None,
+        mirror: cx.user.mirror.clone(),
         pinning: if cx.options.require_pinned { Pinning::Required } else { Pinning::FirstUse },
-        requirements,
+        requirements: requirements(cx),
         platform: Platform::here(),
         parallel: usize::from(cx.options.jobs),
         interrupted: cx.interrupted,
-    };
+    }
+}
+
+fn find(cx: &Context<'_>) -> Result<Finding> {
+    let settings = settings(cx);
+    let sources = sources(cx, &settings);
     let components: Vec<&'static Component> = CATALOGUE.iter().collect();
     let mut found = BTreeMap::new();
     let mut missing = BTreeMap::new();
@@ -172,14 +202,14 @@ fn find(cx: &Context<'_>) -> Result<Finding> {
             Ok(program) => {
                 found.insert(component.name.to_owned(), program);
             }
-            Err(error) if component.required => fatal.push(format!("{error:#}")),
+            Err(error) if component.required || is_named(cx, component) => fatal.push(told(&error)),
             Err(error) => {
                 cx.go_on()?;
                 cx.report.event(Event::warning(
                     component.name,
                     "no program was found; the stack is degraded without it",
                 ));
-                missing.insert(component.name.to_owned(), format!("{error:#}"));
+                missing.insert(component.name.to_owned(), told(&error));
             }
         }
     }

@@ -34,12 +34,7 @@ impl Phase for Prove {
         }
         let verdict = prove(cx, &[], Channels::Excluded)?;
         let failed = failure_of(&verdict);
-        let proof = Proof { at: Timestamp::now(), hash: cx.state.hash.clone(), verdict };
-        let layout = cx.layout.clone();
-        let record = cx.state.record_for(&cx.stack);
-        record.proven = Some(proof.clone());
-        record.save(&layout)?;
-        cx.state.proof = Some(proof);
+        keep(cx, verdict)?;
         match failed {
             None => Ok(Change::Some),
             Some(message) => {
@@ -62,10 +57,19 @@ impl Phase for Prove {
 
 /// The last proof, where it passed and still speaks of the very same stack.
 fn standing(cx: &Context<'_>) -> Option<Proof> {
-    let proof = cx.state.record.as_ref()?.proven.clone()?;
-    let same =
-        !cx.changed() && proof.hash == cx.state.hash && proof.verdict.result != Overall::Failed;
-    same.then_some(proof)
+    let record = cx.state.record.as_ref()?;
+    let proof = record.proven.clone()?;
+    let passed = proof.verdict.result != Overall::Failed;
+    (!cx.changed() && proof.hash == record.services_hash && passed).then_some(proof)
+}
+
+/// Writes down a verdict on all parts of the stack as it was started last.
+pub fn keep(cx: &mut Context<'_>, verdict: Verdict) -> Result<()> {
+    let (layout, stack) = (cx.layout.clone(), cx.stack.clone());
+    let hash = cx.state.record_for(&stack).services_hash.clone();
+    let proof = Proof { at: Timestamp::now(), hash, verdict };
+    cx.state.proof = Some(proof.clone());
+    cx.state.keep(&layout, &stack, |record| record.proven = Some(proof))
 }
 
 /// What failed, in words.

@@ -36,6 +36,9 @@ pub struct Record {
     /// Hash of the files that their checkers accepted last, and of the programs they were checked for.
     #[serde(default)]
     pub checked: String,
+    /// Hash of the services and files that were started last.
+    #[serde(default)]
+    pub services_hash: String,
     /// The last proof, with the hash of what was proven.
     pub proven: Option<Proof>,
 }
@@ -58,8 +61,6 @@ pub struct State {
     pub record: Option<Record>,
     /// Resolved secrets by name, such as `grafana_admin_password`.
     pub secrets: BTreeMap<String, crate::secret::Secret>,
-    /// Hash of the services and files of this run.
-    pub hash: String,
     /// The proof of this run.
     pub proof: Option<Proof>,
     /// Changes that a dry run would make.
@@ -78,6 +79,7 @@ impl Record {
             missing: BTreeMap::new(),
             programs_hash: String::new(),
             programs_at: Timestamp::UNIX_EPOCH,
+            services_hash: String::new(),
             checked: String::new(),
             proven: None,
         }
@@ -104,5 +106,17 @@ impl State {
         let record = self.record.get_or_insert_with(|| Record::new(stack.clone()));
         record.stack = stack.clone();
         record
+    }
+
+    /// Changes the record for `stack` and writes it, unless that leaves it as it is on disk.
+    pub fn keep(
+        &mut self,
+        layout: &Layout,
+        stack: &StackFile,
+        change: impl FnOnce(&mut Record),
+    ) -> Result<()> {
+        let record = self.record_for(stack);
+        change(record);
+        record.save(layout)
     }
 }

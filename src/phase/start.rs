@@ -35,7 +35,8 @@ impl Phase for StartServices {
 
     fn run(&self, cx: &mut Context<'_>) -> Result<Change> {
         let specs = specs(cx)?;
-        cx.state.hash = fingerprint(&specs);
+        let (layout, stack, hash) = (cx.layout.clone(), cx.stack.clone(), fingerprint(&specs));
+        cx.state.keep(&layout, &stack, |record| record.services_hash = hash)?;
         let run = cx.layout.run();
         if actions(&run, &specs)?.is_empty() {
             return Ok(Change::None);
@@ -113,11 +114,6 @@ fn dir(cx: &Context<'_>, name: &str, found: Option<&Found>) -> PathBuf {
 fn folders(cx: &Context<'_>, name: &str) -> Vec<PathBuf> {
     let data = cx.layout.data(name);
     vec![data.clone(), data.join("textfile"), cx.layout.logs()]
-}
-
-/// Hash of what is wanted now.
-pub fn fingerprint_now(cx: &Context<'_>) -> Result<String> {
-    Ok(fingerprint(&specs(cx)?))
 }
 
 fn fingerprint(specs: &[Spec]) -> String {

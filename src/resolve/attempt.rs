@@ -250,7 +250,7 @@ fn nothing(component: &Component, tried: &[(Attempt, String)]) -> Result<Found> 
                 }
                 ways.push(format!("put `{}` on PATH", program.name));
                 if native.release.is_some() {
-                    ways.push("set `components.mirror` to a folder or URL that has it".to_owned());
+                    ways.push("give `--mirror` a folder or URL that has it".to_owned());
                 }
             }
             Supply::Python => ways.push("sudo apt-get install python3-venv".to_owned()),

@@ -76,7 +76,7 @@ pub(crate) fn build(wanted: &Wanted<'_>) -> Result<Found> {
             // Another interpreter would not reach it either.
             Err(error) if error.downcast_ref::<pip::Unreached>().is_some() => {
                 return Err(error).hint(
-                    "export PIP_INDEX_URL=..., or set `components.mirror` to a folder whose `python` holds the wheels",
+                    "export PIP_INDEX_URL=..., or give `--mirror` a folder whose `python` holds the wheels",
                 );
             }
             Err(error) => {

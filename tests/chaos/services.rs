@@ -106,3 +106,24 @@ fn program_of(sandbox: &Sandbox, name: &str) -> String {
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
     record["programs"][name]["program"].as_str().unwrap().to_owned()
 }
+
+#[test]
+fn files_that_a_checker_refuses_are_refused_every_time() {
+    if is_lab_skipped("files that are refused") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.run(&["up", "--no-verify"]).code(0);
+    let before = assert_whole(&sandbox, &[]);
+    sandbox.write("templates/prometheus/prometheus.yml", "scrape_configs: nonsense\n");
+    for _ in 0..2 {
+        sandbox
+            .run(&["up", "--no-verify"])
+            .code(4)
+            .says("the files of `prometheus` are refused by `promtool`");
+    }
+    std::fs::remove_dir_all(sandbox.path().join("templates")).unwrap();
+    sandbox.run(&["up", "--no-verify"]).code(0);
+    assert_eq!(assert_whole(&sandbox, &[]), before);
+    take_down(&sandbox);
+}

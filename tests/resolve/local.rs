@@ -102,7 +102,7 @@ fn when_nothing_works_every_place_is_named_with_its_reason() {
       download: cannot download `http://127.0.0.1:1/1.2.3/sums.txt`: io: Connection refused (os error 111)
       PATH: there is no `zz-probe`, `zz-probe-alias`
       package: there is no `apt-get`, so this is not Debian or Ubuntu
-    hint: sudo apt-get install zz-package; or put `zz-probe` on PATH; or set `components.mirror` to a folder or URL that has it; or set `components.probe.path` in the stack file
+    hint: sudo apt-get install zz-package; or put `zz-probe` on PATH; or give `--mirror` a folder or URL that has it; or set `components.probe.path` in the stack file
     ");
     assert_eq!(exit_of(&error), Exit::STEP);
 }

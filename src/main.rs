@@ -6,8 +6,11 @@ use clap::Parser;
 use monstack::cli::{Cli, Output};
 use monstack::command;
 use monstack::exit::Exit;
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 fn main() -> ExitCode {
+    keep_others_out();
     let exit = match Cli::try_parse() {
         Ok(cli) => command::execute(&cli),
         Err(error) if error.use_stderr() && Output::is_json_asked() => {
@@ -22,4 +25,11 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     ExitCode::from(exit.0)
+}
+
+/// Nobody else may write what this program and its services make, even where the user's mask would let them.
+fn keep_others_out() {
+    let others = Mode::WGRP | Mode::WOTH;
+    let mask = umask(others);
+    umask(mask | others);
 }

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import signal
 import statistics
 import subprocess
@@ -88,6 +89,33 @@ def by_hand(specs):
             child.wait(timeout=30)
 
 
+def rounds(stack, count, tell):
+    """Makes the rounds; gives the components that could not be had."""
+    note, services = tell
+    missing = stack.run("up", "--no-verify")["missing"]
+    stack.down("--keep-data")
+    root, kept = stack.folder / ".monstack/monstack", stack.folder / "kept"
+    for _ in range(count):
+        note("warm up, all health paths answer", timed(lambda: stack.run("up", "--no-verify"))[0])
+        note("up with no change", timed(lambda: stack.run("up", "--no-verify"))[0])
+        note("status", timed(lambda: stack.run("status"))[0])
+        specs = stack.specs()
+        note("verify", timed(lambda: stack.run("verify"))[0])
+        # `down` removes the rendered files, which the programs started by hand need once more.
+        shutil.copytree(root / "rendered", kept / "rendered")
+        shutil.copytree(root / "secrets", kept / "secrets")
+        note("down", timed(lambda: stack.down("--keep-data"))[0])
+        for name in ("rendered", "secrets"):
+            shutil.rmtree(root / name, ignore_errors=True)
+            os.rename(kept / name, root / name)
+        seconds, taken = by_hand(specs)
+        note("the same programs by hand", seconds)
+        for name, value in taken.items():
+            services.setdefault(name, []).append(value)
+        shutil.rmtree(root / "rendered")
+    return missing
+
+
 def figures(values):
     return f"{statistics.median(values):8.3f}   {min(values):.3f} to {max(values):.3f}"
 
@@ -107,29 +135,10 @@ def main():
         note("monstack --version", timed(lambda: subprocess.run([program, "--version"], capture_output=True, check=True))[0])
     with tempfile.TemporaryDirectory(prefix="monstack-bench-") as folder:
         stack = Stack(program, Path(folder))
-        stack.run("up", "--no-verify")
-        missing = stack.run("up", "--no-verify")["missing"]
-        specs = stack.specs()
-        stack.down("--keep-data")
-        for _ in range(options.rounds):
-            seconds, _ = timed(lambda: stack.run("up", "--no-verify"))
-            note("warm up, all health paths answer", seconds)
-            note("up with no change", timed(lambda: stack.run("up", "--no-verify"))[0])
-            note("status", timed(lambda: stack.run("status"))[0])
-            specs = stack.specs()
-            note("verify", timed(lambda: stack.run("verify"))[0])
-            rendered = Path(folder) / ".monstack/monstack"
-            kept = Path(folder) / "kept"
-            subprocess.run(["cp", "-a", str(rendered), str(kept)], check=True)
-            note("down", timed(lambda: stack.down("--keep-data"))[0])
-            subprocess.run(["rm", "-rf", str(rendered)], check=True)
-            os.rename(kept, rendered)
-            seconds, taken = by_hand(specs)
-            note("the same programs by hand", seconds)
-            for name, value in taken.items():
-                services.setdefault(name, []).append(value)
-        stack.run("up", "--no-verify")
-        stack.down()
+        try:
+            missing = rounds(stack, options.rounds, (note, services))
+        finally:
+            subprocess.run([program, "-q", "down", "--yes", "--confirm", "monstack"], cwd=folder, capture_output=True)
 
     print(f"machine: {platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}")
     print(f"date: {time.strftime('%Y-%m-%d')}; rounds: {options.rounds}; missing: "

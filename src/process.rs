@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::io::Errno;
@@ -134,6 +135,36 @@ pub fn group_of(leader: &Identity) -> Vec<Identity> {
         .filter(|(_, stat)| stat.runs() && stat.group == leader.pid && stat.start >= leader.start)
         .map(|(pid, stat)| Identity { pid, start: stat.start })
         .collect()
+}
+
+/// The process that leads the group of `pid`, even if it has ended: the group keeps its number.
+pub fn leader_of(pid: u32) -> Option<Identity> {
+    let group = stat(pid)?.group;
+    Some(Identity { pid: group, start: stat(group).map_or(0, |leader| leader.start) })
+}
+
+/// The processes that hold the kernel's exclusive lock on the file `path`; those of other users are not seen.
+pub fn lock_holders(path: &Path) -> Vec<u32> {
+    let Ok(file) = fs::metadata(path) else { return Vec::new() };
+    let is_same = |link: &Path| {
+        fs::metadata(link).is_ok_and(|open| (open.dev(), open.ino()) == (file.dev(), file.ino()))
+    };
+    let holds = |pid: &u32| {
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+        descriptors.filter_map(|entry| Some(entry.ok()?.path())).any(|link| {
+            let named = fs::read_link(&link).is_ok_and(|to| to.file_name() == path.file_name());
+            named && is_same(&link) && is_locked_by(*pid, &link)
+        })
+    };
+    pids().filter(holds).collect()
+}
+
+/// Whether this very descriptor, and not just another one of the same file, holds an exclusive lock.
+fn is_locked_by(pid: u32, link: &Path) -> bool {
+    let number = link.file_name().unwrap_or_default().to_string_lossy();
+    let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+    text.lines()
+        .any(|line| line.starts_with("lock:") && line.contains("FLOCK") && line.contains("WRITE"))
 }
 
 /// Tells this start of the machine from any other.
@@ -318,10 +349,23 @@ mod tests {
         let child = await_some(|| children_of(leader.pid).into_iter().next());
         let group: BTreeSet<u32> = group_of(&leader).into_iter().map(|member| member.pid).collect();
         assert_eq!(group, BTreeSet::from([leader.pid, child]));
+        assert_eq!(leader_of(child), Some(leader));
         assert_eq!(group_of(&Identity { start: leader.start - 1, ..leader }), []);
         for member in group_of(&leader) {
             signal(member, Signal::KILL).unwrap();
         }
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_told_from_those_who_have_the_file_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("service.lock");
+        let open = || fs::File::create(&path).unwrap();
+        let (holder, _other) = (open(), open());
+        assert_eq!(lock_holders(&path), Vec::<u32>::new());
+        rustix::fs::flock(&holder, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        assert_eq!(lock_holders(&path), [std::process::id()]);
+        assert_eq!(lock_holders(&folder.path().join("none.lock")), Vec::<u32>::new());
     }
 
     #[test]

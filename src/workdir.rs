@@ -75,11 +75,13 @@ fn replace(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     attempt().with_context(|| format!("cannot write `{}`", path.display())).map_err(way_out)
 }
 
-/// The contents of a file, or none if it is absent.
+/// The contents of a file, or none if it is absent, be it that one of its folders is a file.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(contents) => Ok(Some(contents)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
     }
 }
@@ -127,9 +129,10 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes a folder with all that is in it; an absent one is no error.
+/// Removes a folder with all that is in it, or a file in its place; an absent one is no error.
 pub fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotADirectory => remove(path),
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
         }
@@ -143,10 +146,18 @@ fn is_already(path: &Path, contents: &[u8], mode: u32) -> bool {
     same_mode && fs::read(path).is_ok_and(|old| old == contents)
 }
 
+/// Whether an error says that the disk is full.
+pub fn is_full(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
+
 /// Adds what the user can do about a full disk or a folder that cannot be written.
 fn way_out(error: anyhow::Error) -> anyhow::Error {
     let hint = match error.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+        _ if is_full(&error) => {
             "free some space, or use another disk with `-C DIR`; nothing was left half-written"
         }
         Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {

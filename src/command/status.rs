@@ -51,20 +51,22 @@ struct Component {
 pub fn run(global: &Global, args: &Args) -> Result<Answer> {
     let (session, record) = Session::open_existing(global)?;
     let run = session.layout.run();
-    let watched = client::is_running(&run);
     let observed = client::observed(&run)?;
+    let watch = if client::is_running(&run) { Watch::Kept } else { Watch::Alone };
     let topology = record.topology();
     let mut components: Vec<Component> = topology
         .services()
-        .map(|service| component(&service, &record, (observed.as_ref(), watched)))
+        .map(|service| component(&service, &record, (observed.as_ref(), watch)))
         .collect();
     components.extend(topology.missing.keys().map(|name| absent(name, record.missing.get(*name))));
-    let state = overall(&components);
+    let state = overall(&components, watch);
     let facts = Facts {
         stack: record.stack.name.clone(),
         target: "local",
         state,
-        supervisor: observed.as_ref().filter(|_| watched).map(|observed| observed.supervisor.pid),
+        supervisor: observed
+            .filter(|_| watch == Watch::Kept)
+            .map(|observed| observed.supervisor.pid),
         components,
         pages: pages(&topology, &session.layout),
         locked_by: lock::holder(&session.layout.lock())?
@@ -81,10 +83,17 @@ pub fn run(global: &Global, args: &Args) -> Result<Answer> {
     Answer::new(&facts, text(&facts), exit)
 }
 
+/// Whether a supervisor keeps the services.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    Kept,
+    Alone,
+}
+
 fn component(
     service: &Service<'_>,
     record: &Record,
-    (observed, watched): (Option<&Observed>, bool),
+    (observed, watch): (Option<&Observed>, Watch),
 ) -> Component {
     let name = service.component.name;
     let found = record.programs.get(name);
@@ -92,8 +101,8 @@ fn component(
         observed.and_then(|observed| observed.services.iter().find(|status| status.name == name));
     let process = status.and_then(|status| status.process).filter(|process| process.is_alive());
     let state = match status.map(|status| status.state) {
-        _ if !watched && process.is_some() => "unwatched",
-        _ if !watched => "stopped",
+        Some(_) if watch == Watch::Alone && process.is_some() => "unsupervised",
+        Some(_) if watch == Watch::Alone => "stopped",
         Some(State::Healthy) if process.is_some() => "healthy",
         Some(State::Unhealthy) if process.is_some() => "unhealthy",
         Some(State::Starting) if process.is_some() => "starting",
@@ -133,12 +142,12 @@ fn absent(name: &'static str, reason: Option<&String>) -> Component {
     }
 }
 
-/// The state of the whole; services that run without a supervisor are not restarted, so that is no health.
-fn overall(components: &[Component]) -> &'static str {
-    let all =
-        |states: &[&str]| components.iter().all(|component| states.contains(&component.state));
+fn overall(components: &[Component], watch: Watch) -> &'static str {
+    let any = |state: &str| components.iter().any(|component| component.state == state);
+    let all = |state: &[&str]| components.iter().all(|component| state.contains(&component.state));
     match () {
-        () if all(&["stopped", "missing"]) => "stopped",
+        () if any("unsupervised") => "unsupervised",
+        () if watch == Watch::Alone => "stopped",
         () if all(&["healthy"]) => "healthy",
         () if all(&["healthy", "missing"]) => "degraded",
         () => "unhealthy",
@@ -160,14 +169,14 @@ fn text(facts: &Facts) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "  {:14} {:11} {:11} {:15} {:>7} {:>8} {:>8}  URL",
+        "  {:14} {:12} {:11} {:15} {:>7} {:>8} {:>8}  URL",
         "COMPONENT", "STATE", "VERSION", "FROM", "PID", "SINCE", "RESTARTS"
     );
     let now = Timestamp::now().as_second();
     for component in &facts.components {
         let _ = writeln!(
             out,
-            "  {:14} {:11} {:11} {:15} {:>7} {:>8} {:>8}  {}",
+            "  {:14} {:12} {:11} {:15} {:>7} {:>8} {:>8}  {}",
             component.name,
             component.state,
             component.version.as_deref().unwrap_or("-"),
@@ -192,6 +201,12 @@ fn text(facts: &Facts) -> String {
         {
             let _ = writeln!(out, "\n  {} last ended: {exit}", component.name);
         }
+    }
+    if facts.state == "unsupervised" {
+        let _ = writeln!(
+            out,
+            "\n  nobody starts again what ends, for the supervisor is gone: run `monstack up`"
+        );
     }
     if let (Some(at), Some(proof)) = (facts.proven_at, facts.proof) {
         let _ = writeln!(out, "\n  last proof {} ago: {proof}", age(now - at.as_second()));

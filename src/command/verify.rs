@@ -8,6 +8,7 @@ use crate::cli::{Global, Verify};
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::phase::{Options, prove};
+use crate::report::Event;
 use crate::supervisor::client;
 use crate::verify::{Channels, Overall};
 
@@ -26,7 +27,10 @@ pub fn run(global: &Global, args: &Verify) -> Result<Answer> {
     session.with_context((&report, &session.runner), Options::default(), |cx| {
         let verdict = prove::prove(cx, &args.only, channels)?;
         if args.only.is_empty() {
-            prove::keep(cx, verdict.clone())?;
+            // What was found is told even where it cannot be kept.
+            if let Err(error) = prove::keep(cx, verdict.clone()) {
+                cx.report.event(Event::warning("proof", format!("it is not kept: {error:#}")));
+            }
         }
         let exit = match verdict.result {
             Overall::Proven => Exit::DONE,

@@ -1,5 +1,7 @@
 //! Is this a machine on which the stack can run?
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 
 use super::{Change, Context, Phase};
@@ -19,6 +21,8 @@ pub struct Preflight;
 const LONGEST_PATH: usize = 512;
 /// Below this many free bytes nothing is started.
 const LEAST_SPACE: u64 = 64 << 20;
+/// Below this many free bytes nothing that was started will get far.
+const NO_SPACE: u64 = 1 << 20;
 /// Below this many free bytes the user is warned.
 const SOME_SPACE: u64 = 1 << 30;
 
@@ -101,19 +105,31 @@ fn references(cx: &Context<'_>) -> Vec<(&'static str, SecretRef)> {
 
 fn check_space(cx: &Context<'_>) -> Result<()> {
     let folder = cx.layout.root();
-    let space = rustix::fs::statvfs(folder)
-        .with_context(|| format!("cannot ask for the free space of `{}`", folder.display()))?;
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let free = free(folder)?;
     if free < LEAST_SPACE {
-        let message = format!("only {} MiB are free below `{}`", free >> 20, folder.display());
-        return Err(hinted(
-            failure(Exit::STEP, message),
-            "free some space, or use another disk with `-C DIR`",
-        ));
+        return Err(too_full(folder, free));
     }
     if free < SOME_SPACE {
         let message = format!("only {} MiB are free below `{}`", free >> 20, folder.display());
         cx.report.event(Event::warning("disk", message));
     }
     Ok(())
+}
+
+/// Fails when nothing can be written any more: services that wait for space do not say so.
+pub fn refuse_full(folder: &Path) -> Result<()> {
+    let free = free(folder)?;
+    if free < NO_SPACE { Err(too_full(folder, free)) } else { Ok(()) }
+}
+
+fn free(folder: &Path) -> Result<u64> {
+    let space = rustix::fs::statvfs(folder)
+        .with_context(|| format!("cannot ask for the free space of `{}`", folder.display()))?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+fn too_full(folder: &Path, free: u64) -> anyhow::Error {
+    let message = format!("only {} MiB are free below `{}`", free >> 20, folder.display());
+    let hint = "free some space, or use another disk with `-C DIR`";
+    hinted(failure(Exit::STEP, message), hint)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::programs::library_path;
-use super::{Change, Context, Phase, files};
+use super::{Change, Context, Phase, files, preflight};
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::render::{self, Rendered};
@@ -169,6 +169,7 @@ fn wait(cx: &Context<'_>, specs: &[Spec], (generation, before, began): Before) -
     };
     loop {
         cx.go_on()?;
+        preflight::refuse_full(cx.layout.root())?;
         let observed = client::observed(&run)?.filter(|observed| observed.generation >= generation);
         for status in observed.iter().flat_map(|observed| &observed.services) {
             if status.state == State::Healthy {

@@ -1,5 +1,6 @@
 //! Starting and stopping one service: only ever the process that we started, by pid and start time.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,9 @@ impl Handle {
 
     /// The process that wrote the pid file, if it still lives.
     pub fn recorded(&self) -> Option<Identity> {
-        self.on_file().filter(Identity::is_alive)
+        let (run, name) = self.place.as_ref()?;
+        let identity: Option<Identity> = workdir::read_json(&Paths(run).pid(name)).ok()?;
+        identity.filter(Identity::is_alive)
     }
 
     /// All living processes of the service: its leader and the rest of the leader's group.
@@ -85,21 +88,18 @@ impl Handle {
         self.leaders().iter().flat_map(process::group_of).collect()
     }
 
-    /// A group whose leader has ended may be a stranger's by now, unless the service's lock says that it is ours.
+    /// Leaders of its groups, living or not; where neither memory nor file knows, the holders of its lock tell.
     fn leaders(&self) -> Vec<Identity> {
-        let on_file = self.on_file().filter(|leader| {
-            self.remembered != Some(*leader) && (leader.is_alive() || self.is_held())
-        });
-        self.remembered.into_iter().chain(on_file).collect()
-    }
-
-    fn on_file(&self) -> Option<Identity> {
-        let (run, name) = self.place.as_ref()?;
-        workdir::read_json(&Paths(run).pid(name)).ok()?
-    }
-
-    fn is_held(&self) -> bool {
-        self.place.as_ref().is_some_and(|(run, name)| is_held(run, name))
+        let recorded = self.recorded().filter(|leader| self.remembered != Some(*leader));
+        let known: Vec<Identity> = self.remembered.into_iter().chain(recorded).collect();
+        let Some((run, name)) = &self.place else { return known };
+        if known.iter().any(|leader| !process::group_of(leader).is_empty()) || !is_held(run, name) {
+            return known;
+        }
+        let holders = process::lock_holders(&Paths(run).service_lock(name));
+        let groups: BTreeSet<Identity> =
+            holders.into_iter().filter_map(process::leader_of).collect();
+        groups.into_iter().collect()
     }
 
     /// Nothing of it lives; a pid file that cannot be removed is overwritten when the service starts again.

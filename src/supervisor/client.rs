@@ -17,6 +17,8 @@ use crate::workdir;
 
 /// How long the supervisor may take to start.
 const START: Duration = Duration::from_secs(5);
+/// How long it may take to tell what it sees where its file was spoilt.
+const TELL: Duration = Duration::from_secs(1);
 /// How long it may take to stop everything.
 const STOP: Duration = Duration::from_secs(30);
 
@@ -27,8 +29,15 @@ pub fn desired(run: &Path) -> Result<Desired> {
 
 /// What the supervisor saw last, whether it still lives or not.
 pub fn observed(run: &Path) -> Result<Option<Observed>> {
-    let observed: Option<Observed> = workdir::read_json(&Paths(run).observed())?;
-    Ok(observed.filter(|observed| observed.format == FORMAT))
+    let deadline = Instant::now() + TELL;
+    loop {
+        let observed: Option<Observed> = workdir::read_json(&Paths(run).observed())?;
+        let observed = observed.filter(|observed| observed.format == FORMAT);
+        if observed.is_some() || !is_running(run) || Instant::now() > deadline {
+            return Ok(observed);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Whether a supervisor runs; the kernel knows, for it holds a lock.
@@ -107,16 +116,11 @@ pub fn stop(run: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().filter(|name| child::is_held(run, name)).collect())
 }
 
-/// The supervisor, found among all processes where the file that names it was lost.
+/// The supervisor, found by its lock where the file that names it was lost.
 fn supervisor(run: &Path) -> Option<Identity> {
     let known: Option<Identity> = workdir::read_json(&Paths(run).supervisor()).ok()?;
-    let is_ours = |pid: &u32| {
-        process::command_line(*pid).is_some_and(|line| {
-            line.get(1..).is_some_and(|args| args == ["__supervise", &*run.to_string_lossy()])
-        })
-    };
-    let searched = || process::all().into_iter().find(is_ours).and_then(Identity::of);
-    known.filter(Identity::is_alive).or_else(searched)
+    let holder = || process::lock_holders(&Paths(run).lock()).into_iter().find_map(Identity::of);
+    known.filter(Identity::is_alive).or_else(holder)
 }
 
 /// Names of all services that ever took their lock here.

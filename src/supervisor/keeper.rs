@@ -57,12 +57,21 @@ fn is_gone(run: &Path, lock: &File) -> bool {
     !run.exists() || rustix::fs::fstat(lock).is_ok_and(|stat| stat.st_nlink == 0)
 }
 
+/// Tells whether a file is still the one that was read or written.
+type Stamp = (SystemTime, u64);
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
 struct Keeper {
     run: PathBuf,
     http: Arc<dyn Http>,
     supervisor: Identity,
     generation: u64,
-    read: Option<(SystemTime, u64)>,
+    read: Option<Stamp>,
+    written: Option<Stamp>,
     services: BTreeMap<String, Service>,
     told: Option<Observed>,
     measured: Instant,
@@ -77,6 +86,7 @@ impl Keeper {
                 .context("cannot read `/proc/self/stat`")?,
             generation: 0,
             read: None,
+            written: None,
             services: BTreeMap::new(),
             told: workdir::read_json(&Paths(run).observed())?,
             measured: Instant::now(),
@@ -86,8 +96,7 @@ impl Keeper {
     /// What is wanted, if that changed since the last look.
     fn read_desired(&mut self) -> Option<Desired> {
         let path = Paths(&self.run).desired();
-        let metadata = fs::metadata(&path).ok()?;
-        let stamp = Some((metadata.modified().ok()?, metadata.len()));
+        let stamp = Some(stamp(&path)?);
         if stamp == self.read {
             return None;
         }
@@ -139,11 +148,12 @@ impl Keeper {
             generation: self.generation,
             services,
         };
+        let path = Paths(&self.run).observed();
+        let is_told = self.told.as_ref() == Some(&observed) && self.written == stamp(&path);
         // On a full disk the file stays old and is tried again at the next look.
-        if self.told.as_ref() != Some(&observed)
-            && workdir::replace_json(&Paths(&self.run).observed(), &observed).is_ok()
-        {
+        if !is_told && workdir::replace_json(&path, &observed).is_ok() {
             self.told = Some(observed);
+            self.written = stamp(&path);
         }
     }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use super::{PLAIN, append, read_json, remove, write_json};
+use super::{PLAIN, append, is_full, read_json, remove, write_json};
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::process::{self, Identity};
@@ -76,7 +76,15 @@ impl fmt::Display for Holder {
 }
 
 /// A lock that is held until it is dropped.
-pub struct Lock {
+pub enum Lock {
+    /// Its holder is written down.
+    Written(Beat),
+    /// On a full disk nothing can be written down, so the guard itself is kept: others wait until it is free.
+    Guarded(File),
+}
+
+/// Says again and again that the holder is alive.
+pub struct Beat {
     path: PathBuf,
     holder: Holder,
     over: Arc<AtomicBool>,
@@ -94,7 +102,10 @@ pub fn take(
     loop {
         let holder = Holder::this(command)?;
         match try_take(path, &holder)? {
-            Attempt::Taken { broken } => return Ok((Lock::beat(path, holder), broken)),
+            Attempt::Taken { broken } => {
+                return Ok((Lock::Written(Beat::start(path, holder)), broken));
+            }
+            Attempt::Guarded(guard) => return Ok((Lock::Guarded(guard), None)),
             Attempt::Held(other) => wait(&other)?,
         }
         thread::sleep(LOOK);
@@ -116,17 +127,21 @@ pub fn break_open(path: &Path) -> Result<Option<Holder>> {
 
 enum Attempt {
     Taken { broken: Option<Holder> },
+    Guarded(File),
     Held(Holder),
 }
 
 fn try_take(path: &Path, holder: &Holder) -> Result<Attempt> {
-    let _guard = guard(path)?;
+    let guard = guard(path)?;
     let broken = match self::holder(path)? {
         Some(other) if !other.is_dead() => return Ok(Attempt::Held(other)),
         other => other,
     };
-    write_json(path, holder)?;
-    Ok(Attempt::Taken { broken })
+    match write_json(path, holder) {
+        Ok(_) => Ok(Attempt::Taken { broken }),
+        Err(error) if is_full(&error) => Ok(Attempt::Guarded(guard)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The error that names who holds the lock.
@@ -147,8 +162,8 @@ fn guard(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-impl Lock {
-    fn beat(path: &Path, holder: Holder) -> Self {
+impl Beat {
+    fn start(path: &Path, holder: Holder) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let heart = thread::spawn({
             let (path, mut holder, over) = (path.to_owned(), holder.clone(), Arc::clone(&over));
@@ -179,7 +194,7 @@ fn while_held(path: &Path, holder: &Holder, act: impl FnOnce() -> Result<()>) ->
     if is_ours { act() } else { Ok(()) }
 }
 
-impl Drop for Lock {
+impl Drop for Beat {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         if let Some(heart) = self.heart.take() {

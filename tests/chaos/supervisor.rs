@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::common::judge::{
     NAME, assert_gone, assert_whole, component, kill, pids, slot, status, take_down,
@@ -24,7 +25,10 @@ fn services_outlive_their_supervisor_and_the_next_one_adopts_them() {
     let before = assert_whole(&sandbox, &[]);
     kill(supervisor(&sandbox));
     assert!(before.values().all(|pid| runs(*pid)), "services ended with their supervisor");
-    sandbox.run(&["status"]).code(10);
+    let now = status(&sandbox);
+    assert_eq!((&now["state"], &now["supervisor"]), (&json!("unsupervised"), &json!(null)));
+    assert_eq!(pids(&now), before);
+    sandbox.run(&["status"]).code(10).answers("run `monstack up`");
     sandbox.run(&["plan", "--check"]).code(7);
     sandbox.run(&["up", "--no-verify"]).code(0);
     assert_eq!(assert_whole(&sandbox, &[]), before);

@@ -19,7 +19,7 @@ pub type Pids = BTreeMap<String, u32>;
 #[track_caller]
 pub fn assert_whole(sandbox: &Sandbox, args: &[&str]) -> Pids {
     let status = sandbox.json(&["status"]);
-    assert!(["healthy", "degraded"].contains(&status["state"].as_str().unwrap()), "{status:#}");
+    assert!(is_well(&status), "{status:#}");
     sandbox.run(&[&["plan", "--check"], args].concat()).code(0);
     let pids = pids(&status);
     assert!(pids.len() >= 6, "{status:#}");
@@ -32,6 +32,11 @@ pub fn assert_whole(sandbox: &Sandbox, args: &[&str]) -> Pids {
     let wanted: BTreeSet<u32> = pids.values().copied().collect();
     assert_eq!(groups, wanted, "{status:#}\n{services:#?}");
     pids
+}
+
+/// Whether everything that is there runs and answers.
+pub fn is_well(status: &Value) -> bool {
+    ["healthy", "degraded"].contains(&status["state"].as_str().unwrap())
 }
 
 /// Pids by component; those that are missing have none.

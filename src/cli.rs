@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::config::Duration as Span;
+use crate::config::{Duration as Span, stack_name};
 use crate::verify::Part;
 
 /// Stand up, prove, load and remove a complete monitoring stack
@@ -30,7 +30,8 @@ pub struct Global {
     #[arg(short = 'c', long, global = true, value_name = "FILE", env = "MONSTACK_CONFIG")]
     pub config: Option<PathBuf>,
     /// Use the stack of this name instead of the one that the stack file names
-    #[arg(short, long, global = true, value_name = "NAME", env = "MONSTACK_STACK")]
+    #[arg(short, long, global = true, value_name = "NAME", env = "MONSTACK_STACK",
+          value_parser = stack_name)]
     pub stack: Option<String>,
     /// Override a value of the stack file, such as components.prometheus.retention=2d
     #[arg(
@@ -246,14 +247,85 @@ fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<Span>().map(Into::into)
 }
 
+impl Cli {
+    /// Reads the command line of this process.
+    pub fn read() -> Result<Self, clap::Error> {
+        let mut command = Self::command().color(Color::asked().into());
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
+}
+
 impl Output {
-    /// Whether JSON was asked for on a command line that cannot be read otherwise.
-    pub fn is_json_asked() -> bool {
-        let args: Vec<String> = std::env::args().collect();
-        let pair =
-            |pair: &[String]| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json";
-        args.windows(2).any(pair)
-            || args.iter().any(|arg| arg == "-ojson" || arg == "--output=json")
-            || std::env::var("MONSTACK_OUTPUT").is_ok_and(|output| output == "json")
+    /// What was asked for, even on a command line that cannot be read otherwise.
+    pub fn asked() -> Self {
+        asked("--output", Some('o')).unwrap_or_default()
+    }
+}
+
+impl Color {
+    /// What was asked for, before the command line was read: help and its errors have colours too.
+    fn asked() -> Self {
+        asked("--color", None).unwrap_or_default()
+    }
+}
+
+impl From<Color> for clap::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+fn asked<T: ValueEnum>(long: &str, short: Option<char>) -> Option<T> {
+    let args: Vec<String> =
+        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let variable = format!("MONSTACK_{}", long.trim_start_matches('-').to_uppercase());
+    let value = value_in(&args, long, short).or_else(|| std::env::var(variable).ok())?;
+    T::from_str(&value, false).ok()
+}
+
+/// The value of an option that is given as `--long value`, `--long=value`, `-s value`, `-svalue` or `-s=value`.
+fn value_in(args: &[String], long: &str, short: Option<char>) -> Option<String> {
+    let next = args.iter().skip(1).map(String::as_str).chain([""]);
+    args.iter().zip(next).find_map(|(arg, next)| {
+        let cluster = arg.strip_prefix('-').filter(|letters| !letters.starts_with('-'));
+        let rest = arg.strip_prefix(long).or_else(|| Some(cluster?.split_once(short?)?.1))?;
+        Some(if rest.is_empty() { next } else { rest.trim_start_matches('=') }.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_found_in_each_way_it_can_be_given() {
+        let output = |line: &str| {
+            let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            value_in(&args, "--output", Some('o')).unwrap_or_default()
+        };
+        for line in [
+            "-o json up",
+            "up --output json",
+            "--output=json",
+            "-ojson",
+            "-o=json",
+            "-qo json",
+            "-qojson",
+        ] {
+            assert_eq!(output(line), "json", "{line}");
+        }
+        for line in ["up", "logs json -f", "up --no-input", "-o"] {
+            assert_eq!(output(line), "", "{line}");
+        }
+    }
+
+    #[test]
+    fn help_and_options_hang_together() {
+        Cli::command().debug_assert();
     }
 }

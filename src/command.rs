@@ -1,11 +1,12 @@
 //! One file per verb: build the context, choose the phases, run, answer.
 
 use anyhow::Result;
+use clap::error::ErrorKind;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::{Cli, Command, Output};
-use crate::error::{exit_of, hint_of, messages};
+use crate::error::{exit_of, hint_of, hinted, messages};
 use crate::exit::Exit;
 use crate::report;
 
@@ -60,11 +61,46 @@ pub fn execute(cli: &Cli) -> Exit {
         }
         (Err(error), output) => fail(error, exit, output),
     };
-    if told.is_err() && exit == Exit::DONE { Exit::FAILURE } else { exit }
+    match told {
+        Err(error) => {
+            // Where even this cannot be told, the exit code still speaks.
+            let _ = report::complain(&format!("error: the answer cannot be written: {error}\n"));
+            if exit == Exit::DONE { Exit::FAILURE } else { exit }
+        }
+        Ok(()) => exit,
+    }
+}
+
+/// Tells what is wrong with the command line, or gives the help or version that it asks for.
+pub fn misread(error: &clap::Error) -> Exit {
+    let output = Output::asked();
+    let is_bare = match error.kind() {
+        ErrorKind::MissingSubcommand => true,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => output == Output::Json,
+        _ => false,
+    };
+    let error = if is_bare {
+        hinted(anyhow::anyhow!("a command is missing"), "type `monstack --help`")
+    } else if output == Output::Text || !error.use_stderr() {
+        error.exit()
+    } else {
+        briefly(&error.render().to_string())
+    };
+    // Where even the error cannot be told, the exit code still speaks.
+    let _ = fail(&error, Exit::USAGE, output);
+    Exit::USAGE
+}
+
+/// The first paragraph of what clap says, with its tip as the hint.
+fn briefly(text: &str) -> anyhow::Error {
+    let mut paragraphs = text.split("\n\n").map(str::trim);
+    let message = paragraphs.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: "));
+    hinted(anyhow::Error::msg(message), tip.unwrap_or("type `monstack --help`"))
 }
 
 /// Tells an error: as text on standard error, with JSON also as the one document on standard output.
-pub fn fail(error: &anyhow::Error, exit: Exit, output: Output) -> std::io::Result<()> {
+fn fail(error: &anyhow::Error, exit: Exit, output: Output) -> std::io::Result<()> {
     let messages = messages(error);
     let mut text = format!("error: {}\n", messages.first().map_or("unknown", String::as_str));
     for cause in messages.iter().skip(1) {

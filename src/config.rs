@@ -79,6 +79,11 @@ pub fn load_with_origins(source: Source<'_>) -> Result<Loaded> {
     Ok(Loaded { stack, origins })
 }
 
+/// `text`, if it can be the name of a stack.
+pub fn stack_name(text: &str) -> Result<String, String> {
+    rule::STACK_NAME.check(text).map(|()| text.to_owned())
+}
+
 /// The text of a stack file from its bytes; `file` is its name for messages.
 pub fn decode(bytes: Vec<u8>, file: &str) -> Result<String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {

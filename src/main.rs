@@ -2,27 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use monstack::cli::{Cli, Output};
+use monstack::cli::Cli;
 use monstack::command;
-use monstack::exit::Exit;
 use rustix::fs::Mode;
 use rustix::process::umask;
 
 fn main() -> ExitCode {
     keep_others_out();
-    let exit = match Cli::try_parse() {
+    let exit = match Cli::read() {
         Ok(cli) => command::execute(&cli),
-        Err(error) if error.use_stderr() && Output::is_json_asked() => {
-            let error = anyhow::anyhow!(
-                "{}",
-                error.render().to_string().trim_start_matches("error: ").trim()
-            );
-            // Where even the error cannot be told, the exit code still speaks.
-            let _ = command::fail(&error, Exit::USAGE, Output::Json);
-            Exit::USAGE
-        }
-        Err(error) => error.exit(),
+        Err(error) => command::misread(&error),
     };
     ExitCode::from(exit.0)
 }

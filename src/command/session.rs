@@ -62,6 +62,7 @@ pub fn read_stack_file(global: &Global) -> Result<(PathBuf, Option<PathBuf>, Opt
     let directory = directory
         .canonicalize()
         .with_context(|| format!("folder `{}` cannot be entered", directory.display()))
+        .hint("name a folder that is there with `-C DIR`")
         .exit(Exit::USAGE)?;
     let named = global.config.as_ref().map(|file| directory.join(file));
     let path = named.clone().unwrap_or_else(|| directory.join(STACK_FILE));
@@ -83,7 +84,7 @@ pub fn read_stack_file(global: &Global) -> Result<(PathBuf, Option<PathBuf>, Opt
 /// The checked stack file, with what the command line says on top.
 pub fn load(global: &Global, file: Option<&Path>, text: Option<&str>) -> Result<Loaded> {
     let mut sets = global.set.clone();
-    sets.extend(global.stack.as_ref().map(|name| format!("name={name}")));
+    sets.extend(global.stack.as_ref().map(|name| format!("name='{name}'")));
     let file = file.map_or(STACK_FILE.to_owned(), |file| {
         let name = file.file_name().unwrap_or_default();
         global.config.as_deref().unwrap_or(Path::new(name)).display().to_string()

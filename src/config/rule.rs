@@ -22,7 +22,7 @@ pub const RULES: &[Rule] =
     &[STACK_NAME, VERSION, DURATION, ADDRESS, HOST, VARIABLE, LINE, SECRET_FILE];
 
 /// The name of a stack; it becomes a folder and part of other names.
-const STACK_NAME: Rule = Rule {
+pub const STACK_NAME: Rule = Rule {
     format: "stack-name",
     wanted: "a name such as `demo`",
     pattern: "^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$",

@@ -10,7 +10,10 @@ use crate::common::machine::{children_of, runs, start_of};
 use crate::common::{Sandbox, is_lab_skipped, wait_until};
 
 /// Ways in which a file is spoiled.
-const SPOILS: [(&str, fn(Vec<u8>) -> Vec<u8>); 3] = [
+/// Makes the contents of a file into something else.
+type Spoil = fn(Vec<u8>) -> Vec<u8>;
+
+const SPOILS: [(&str, Spoil); 3] = [
     ("garbage", |_| b"\xff\xfenonsense{".to_vec()),
     ("cut", |bytes| bytes[..bytes.len() / 2].to_vec()),
     ("empty", |_| Vec::new()),

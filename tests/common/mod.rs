@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod dice;
 pub mod judge;
 pub mod machine;
 
@@ -16,6 +17,8 @@ use tempfile::TempDir;
 pub struct Sandbox {
     folder: TempDir,
     extra_path: Vec<PathBuf>,
+    /// Where programs are kept; found once for all tests.
+    pub cache: PathBuf,
 }
 
 impl Sandbox {
@@ -24,6 +27,7 @@ impl Sandbox {
         Self {
             folder: tempfile::Builder::new().prefix("monstack-").tempdir().unwrap(),
             extra_path: Vec::new(),
+            cache: Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
         }
     }
 
@@ -60,8 +64,8 @@ impl Sandbox {
             .args(args)
             .current_dir(self.path())
             .env("PATH", std::env::join_paths(path).unwrap())
-            // Programs are found once for all tests, and slots are told apart between them.
-            .env("XDG_CACHE_HOME", shared.join("cache"))
+            .env("XDG_CACHE_HOME", &self.cache)
+            // Slots are told apart between all tests.
             .env("XDG_STATE_HOME", shared.join("state"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

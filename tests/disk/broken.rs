@@ -9,8 +9,11 @@ use crate::common::judge::{NAME, assert_whole, is_well, kill, status, take_down}
 use crate::common::machine::{children_of, runs, start_of};
 use crate::common::{Sandbox, is_lab_skipped, wait_until};
 
+/// Makes the contents of a file into something else.
+type Spoil = fn(Vec<u8>) -> Vec<u8>;
+
 /// Ways in which a file is spoiled.
-const SPOILS: [(&str, fn(Vec<u8>) -> Vec<u8>); 3] = [
+const SPOILS: [(&str, Spoil); 3] = [
     ("garbage", |_| b"\xff\xfenonsense{".to_vec()),
     ("cut", |bytes| bytes[..bytes.len() / 2].to_vec()),
     ("empty", |_| Vec::new()),

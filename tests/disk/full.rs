@@ -74,7 +74,7 @@ fn a_disk_that_fills_up_during_the_run_fails_it_and_leaves_nothing_half_written(
         let run = Run::of(&["up"], output);
         run.code(4).says("free").says("hint: free some space");
         let root = namespace.seen(&sandbox.stack(NAME));
-        assert_eq!(drafts(&root), [PathBuf::new(); 0]);
+        assert_eq!(drafts(&root), Vec::<PathBuf>::new());
         for file in ["stack.json", "report.json"] {
             let Ok(text) = std::fs::read_to_string(root.join(file)) else { continue };
             serde_json::from_str::<serde_json::Value>(&text).unwrap();

@@ -973,8 +973,14 @@ class EveryStandIn(Case):
         config = self.write("prometheus.yml", json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
         port = free_port()
         self.start(real("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={self.folder}/tsdb", f"--web.listen-address=127.0.0.1:{port}")
-        found = lambda: ask(f"http://127.0.0.1:{port}/api/v1/query?query=sum(up)").json["data"]["result"]
-        self.until(lambda: found() and found()[0]["value"][1] == "3", "three targets that are up", 30)
+
+        def all_up() -> bool:
+            answer = ask(f"http://127.0.0.1:{port}/api/v1/query?query=sum(up)")
+            # While it reads its own data it answers 503.
+            result = answer.json["data"]["result"] if answer.status == 200 else []
+            return bool(result) and result[0]["value"][1] == "3"
+
+        self.until(all_up, "three targets that are up", 30)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ impl Phase for ProveEmpty {
         if !cx.options.keep_data && root.exists() {
             left.push(format!("folder `{}`", root.display()));
         }
-        if let Some(record) = &cx.state.record {
+        // A run that was killed before it took addresses has no ports; those of the first slot are somebody else's.
+        if let Some(record) = cx.state.record.as_ref().filter(|record| record.seat.is_some()) {
             left.extend(ports(record));
         }
         left.extend(processes(root));

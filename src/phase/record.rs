@@ -1,6 +1,8 @@
 //! What a run knows of its stack, and what it writes down in `stack.json`.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -63,6 +65,8 @@ pub struct State {
     pub secrets: BTreeMap<String, crate::secret::Secret>,
     /// The proof of this run.
     pub proof: Option<Proof>,
+    /// Keeps other users' runs away from addresses that were chosen and are not listened on yet.
+    pub hold: Option<Arc<TcpListener>>,
     /// Changes that a dry run would make.
     pub would: u32,
 }

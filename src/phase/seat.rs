@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Result;
 use rustix::fs::FlockOperation;
@@ -19,6 +20,9 @@ use crate::workdir;
 
 /// Takes addresses and ports.
 pub struct TakeAddresses;
+
+/// Port on the node `control`, which runs nothing on `local`, that the run which chose a slot holds until it ends.
+const HOLD: u16 = 7766;
 
 /// What is added to every port where somebody listens on one of them on all addresses.
 const OFFSETS: &[u16] =
@@ -37,7 +41,8 @@ impl Phase for TakeAddresses {
             claim(&cx.user.slots, seat.slot, cx.layout.root())?;
             return Ok(Change::None);
         }
-        let seat = choose(cx)?;
+        let (seat, hold) = choose(cx)?;
+        cx.state.hold = Some(Arc::new(hold));
         claim(&cx.user.slots, seat.slot, cx.layout.root())?;
         let layout = cx.layout.clone();
         let record = cx.state.record_for(&cx.stack);
@@ -55,7 +60,7 @@ impl Phase for TakeAddresses {
         if let Some(seat) = seated(cx) {
             return refuse_busy(cx, seat);
         }
-        let seat = choose(cx)?;
+        let (seat, _) = choose(cx)?;
         cx.state.would += 1;
         cx.state.record_for(&cx.stack).seat = Some(seat);
         cx.report.event(Event::would(
@@ -101,7 +106,7 @@ fn own_processes(run: &Path) -> Vec<u32> {
     process::descendants(&leaders).into_iter().collect()
 }
 
-fn choose(cx: &Context<'_>) -> Result<Seat> {
+fn choose(cx: &Context<'_>) -> Result<(Seat, TcpListener)> {
     let low_ports = can_bind_low_ports();
     let taken = taken_slots(&cx.user.slots, cx.layout.root());
     // A stack that lost its record, but not its services, stays where it was.
@@ -110,6 +115,10 @@ fn choose(cx: &Context<'_>) -> Result<Seat> {
     let mut reason = String::new();
     for &offset in OFFSETS {
         for slot in own.iter().copied().chain(1..=254).filter(|slot| !taken.contains(slot)) {
+            // A slot that another run has just chosen is not free, though nobody listens on its ports yet.
+            let Ok(hold) = TcpListener::bind((Ipv4Addr::new(127, 77, slot, 1), HOLD)) else {
+                continue;
+            };
             let seat = Seat { slot, offset, low_ports };
             match first_busy(&Topology::new(cx.stack.clone(), seat), &ours) {
                 None => {
@@ -118,7 +127,7 @@ fn choose(cx: &Context<'_>) -> Result<Seat> {
                             format!("{reason}; the ports of this stack are moved up by {offset}");
                         cx.report.event(Event::warning("ports", moved));
                     }
-                    return Ok(seat);
+                    return Ok((seat, hold));
                 }
                 Some(Busy::Here(_)) => {}
                 Some(Busy::Everywhere(holder)) => {

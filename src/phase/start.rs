@@ -124,8 +124,7 @@ fn fingerprint(specs: &[Spec]) -> String {
 
 /// What has to happen to each service so that `specs` run; nothing when all is well.
 fn actions(run: &Path, specs: &[Spec]) -> Result<Vec<(String, String)>> {
-    let observed = client::observed(run)?.filter(|_| client::is_running(run));
-    let services = observed.map_or_else(Vec::new, |observed| observed.services);
+    let services = client::current(run)?.map_or_else(Vec::new, |observed| observed.services);
     let wanted: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let mut actions: Vec<(String, String)> = services
         .iter()
@@ -170,7 +169,8 @@ fn wait(cx: &Context<'_>, specs: &[Spec], (generation, before, began): Before) -
     loop {
         cx.go_on()?;
         preflight::refuse_full(cx.layout.root())?;
-        let observed = client::observed(&run)?.filter(|observed| observed.generation >= generation);
+        client::ensure(&run)?;
+        let observed = client::current(&run)?.filter(|observed| observed.generation >= generation);
         for status in observed.iter().flat_map(|observed| &observed.services) {
             if status.state == State::Healthy {
                 if healthy.insert(status.name.clone()) {
@@ -182,14 +182,13 @@ fn wait(cx: &Context<'_>, specs: &[Spec], (generation, before, began): Before) -
                 return Err(lost(cx, specs, status));
             }
         }
-        if healthy.len() >= specs.len() {
+        // What was healthy once may have ended since, so all are looked at again together.
+        let open = actions(&run, specs)?;
+        if open.is_empty() {
             return Ok(());
         }
         if began.elapsed() > PATIENCE {
-            return Err(late(cx, specs, &healthy));
-        }
-        if !client::is_running(&run) {
-            client::ensure(&run)?;
+            return Err(late(cx, specs, &open));
         }
         thread::sleep(Duration::from_millis(25));
     }
@@ -206,12 +205,8 @@ fn lost(cx: &Context<'_>, specs: &[Spec], status: &Status) -> anyhow::Error {
     )
 }
 
-fn late(cx: &Context<'_>, specs: &[Spec], healthy: &BTreeSet<String>) -> anyhow::Error {
-    let late: Vec<&str> = specs
-        .iter()
-        .map(|spec| spec.name.as_str())
-        .filter(|name| !healthy.contains(*name))
-        .collect();
+fn late(cx: &Context<'_>, specs: &[Spec], open: &[(String, String)]) -> anyhow::Error {
+    let late: Vec<&str> = open.iter().map(|(name, _)| name.as_str()).collect();
     let words: String = late.iter().map(|name| last_words(specs, name)).collect();
     let message = format!(
         "no healthy answer within {} s from {}{words}",

@@ -40,6 +40,11 @@ pub fn observed(run: &Path) -> Result<Option<Observed>> {
     }
 }
 
+/// What the supervisor that runs now sees; none before it has told, whatever an earlier one saw.
+pub fn current(run: &Path) -> Result<Option<Observed>> {
+    Ok(observed(run)?.filter(|observed| observed.supervisor.is_alive()))
+}
+
 /// Whether a supervisor runs; the kernel knows, for it holds a lock.
 pub fn is_running(run: &Path) -> bool {
     let Ok(lock) = File::open(Paths(run).lock()) else { return false };

@@ -1,14 +1,19 @@
 //! kill -9 of monstack itself, at the start of each phase and at random instants with a fixed seed.
 //!
-//! `MONSTACK_CHAOS_ROUNDS` sets how often (12), `MONSTACK_CHAOS_SEED` which instants are chosen (1).
+//! `MONSTACK_CHAOS_ROUNDS` sets how often (12), `MONSTACK_CHAOS_SEED` which instants are chosen (1). Of more than 12
+//! rounds, those that kill the search for programs begin with an empty cache.
 
+use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::common::dice::{Dice, setting};
 use crate::common::judge::{NAME, assert_gone, assert_whole, slot, take_down};
 use crate::common::{Sandbox, is_lab_skipped};
 
+/// Milliseconds that the search for programs may take on an empty cache.
+const COLD: u64 = 25_000;
 /// Milliseconds that each phase may take on a warm cache; a random instant lies in them.
 const UP: [u64; 6] = [20, 60, 200, 400, 1800, 12_000];
 const DOWN: [u64; 3] = [1300, 150, 60];
@@ -25,6 +30,13 @@ struct Instance {
     verb: Verb,
     phase: usize,
     delay: Duration,
+    cache: Cache,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cache {
+    Warm,
+    Cold,
 }
 
 /// What is there before the kill.
@@ -38,31 +50,26 @@ enum Before {
 struct Figures {
     killed: [u32; 2],
     missed: u32,
+    cold: u32,
     converged: u32,
     emptied: u32,
     slowest: Duration,
 }
 
-/// Numbers that are the same in every run with the same seed (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { killed: [up, down], missed, cold, converged, emptied, slowest } = self;
+        write!(f, "killed `up` {up} times ({cold} with an empty cache) and `down` {down} times, ")?;
+        write!(f, "{missed} had ended before; then `up` converged {converged} times ")?;
+        write!(f, "(slowest {:.1} s), `down` emptied {emptied} times", slowest.as_secs_f64())
     }
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
 /// First the start of each phase, then instants by chance.
 fn instances(rounds: u64, dice: &mut Dice) -> Vec<Instance> {
     let starts = |verb, phases| {
-        (1..=phases).map(move |phase| Instance { verb, phase, delay: Duration::ZERO })
+        let delay = Duration::ZERO;
+        (1..=phases).map(move |phase| Instance { verb, phase, delay, cache: Cache::Warm })
     };
     let mut all: Vec<Instance> =
         starts(Verb::Up, UP.len()).chain(starts(Verb::Down, DOWN.len())).collect();
@@ -70,9 +77,12 @@ fn instances(rounds: u64, dice: &mut Dice) -> Vec<Instance> {
         let (verb, limits) =
             if dice.below(3) > 0 { (Verb::Up, &UP[..]) } else { (Verb::Down, &DOWN[..]) };
         let phase = usize::try_from(dice.below(limits.len() as u64 + 1)).unwrap();
-        let limit = phase.checked_sub(1).map_or(30, |index| limits[index]);
+        let cache =
+            if (verb, phase) == (Verb::Up, 2) && rounds > 12 { Cache::Cold } else { Cache::Warm };
+        let warm = phase.checked_sub(1).map_or(30, |index| limits[index]);
+        let limit = if cache == Cache::Cold { COLD } else { warm };
         let delay = Duration::from_micros(dice.below(limit * 1000));
-        all.push(Instance { verb, phase, delay });
+        all.push(Instance { verb, phase, delay, cache });
     }
     all
 }
@@ -96,49 +106,63 @@ fn killing_monstack_at_any_instant_loses_nothing() {
     if is_lab_skipped("killing monstack") {
         return;
     }
-    let rounds = number("MONSTACK_CHAOS_ROUNDS", 12);
-    let mut dice = Dice(number("MONSTACK_CHAOS_SEED", 1).max(1));
-    let sandbox = Sandbox::new();
+    let rounds = setting("MONSTACK_CHAOS_ROUNDS", 12);
+    let mut dice = Dice::new();
+    let mut sandbox = Sandbox::new();
     let mut figures = Figures::default();
     for (round, instance) in instances(rounds, &mut dice).into_iter().enumerate() {
         let before = match instance.verb {
+            _ if instance.cache == Cache::Cold => Before::Nothing,
             Verb::Up if dice.below(2) == 0 => Before::Nothing,
             _ => Before::Whole,
         };
-        let days = format!("components.prometheus.retention={}d", round + 1);
         eprintln!("round {round}: {instance:?} {before:?}");
         prepare(&sandbox, before);
-        let slot = slot(&sandbox);
-        let lived = match instance.verb {
-            Verb::Up => run_and_kill(&sandbox, &["up", "--set", &days], instance),
-            Verb::Down => run_and_kill(&sandbox, &["down", "--yes", "--confirm", NAME], instance),
-        };
-        if lived {
-            figures.killed[instance.verb as usize] += 1;
-        } else {
-            figures.missed += 1;
+        if instance.cache == Cache::Warm {
+            kill_and_go_on(&sandbox, (round, instance), &mut dice, &mut figures);
+            continue;
         }
-        if dice.below(2) == 0 {
-            empty(&sandbox, slot);
-            figures.emptied += 1;
-        } else {
-            let began = Instant::now();
-            sandbox.run(&["up", "--no-verify", "--set", &days]).code(0);
-            figures.slowest = figures.slowest.max(began.elapsed());
-            assert_whole(&sandbox, &["--set", &days]);
-            figures.converged += 1;
-        }
+        let cold = tempfile::tempdir().unwrap();
+        let warm = std::mem::replace(&mut sandbox.cache, cold.path().to_owned());
+        kill_and_go_on(&sandbox, (round, instance), &mut dice, &mut figures);
+        prepare(&sandbox, Before::Nothing);
+        sandbox.cache = warm;
+        figures.cold += 1;
     }
-    let [up, down] = figures.killed;
-    eprintln!(
-        "{rounds} rounds: killed `up` {up} times and `down` {down} times, {} had ended before; \
-         then `up` converged {} times (slowest {:.1} s), `down` emptied {} times",
-        figures.missed,
-        figures.converged,
-        figures.slowest.as_secs_f64(),
-        figures.emptied
-    );
-    empty(&sandbox, slot(&sandbox));
+    eprintln!("{rounds} rounds: {figures}");
+    prepare(&sandbox, Before::Nothing);
+}
+
+/// One kill, and then either `up` or `down`, by chance.
+fn kill_and_go_on(
+    sandbox: &Sandbox,
+    (round, instance): (usize, Instance),
+    dice: &mut Dice,
+    figures: &mut Figures,
+) {
+    let slot = slot(sandbox);
+    let days = format!("components.prometheus.retention={}d", round + 1);
+    let lived = match instance.verb {
+        Verb::Up => run_and_kill(sandbox, &["up", "--set", &days], instance),
+        Verb::Down => run_and_kill(sandbox, &["down", "--yes", "--confirm", NAME], instance),
+    };
+    if lived {
+        figures.killed[instance.verb as usize] += 1;
+    } else {
+        figures.missed += 1;
+    }
+    if dice.below(2) == 0 {
+        empty(sandbox, slot);
+        figures.emptied += 1;
+        return;
+    }
+    let began = Instant::now();
+    sandbox.run(&["up", "--no-verify", "--set", &days]).code(0);
+    if instance.cache == Cache::Warm {
+        figures.slowest = figures.slowest.max(began.elapsed());
+    }
+    assert_whole(sandbox, &["--set", &days]);
+    figures.converged += 1;
 }
 
 fn prepare(sandbox: &Sandbox, before: Before) {

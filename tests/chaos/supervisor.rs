@@ -1,12 +1,14 @@
 //! The supervisor dies, or the ground goes from under it.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::common::dice::{Dice, setting};
 use crate::common::judge::{
-    NAME, assert_gone, assert_whole, component, kill, pids, slot, status, take_down,
+    NAME, assert_gone, assert_whole, component, is_well, kill, pids, slot, status, take_down,
 };
 use crate::common::machine::{processes_of, runs, send};
 use crate::common::{Sandbox, is_lab_skipped, wait_until};
@@ -49,6 +51,48 @@ fn services_outlive_their_supervisor_and_the_next_one_adopts_them() {
     // `down` needs no supervisor either.
     kill(supervisor(&sandbox));
     take_down(&sandbox);
+}
+
+#[test]
+fn a_supervisor_that_dies_while_services_start_is_replaced_by_the_same_run() {
+    if is_lab_skipped("killing the supervisor while services start") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut dice = Dice::new();
+    let rounds = setting("MONSTACK_CHAOS_ROUNDS", 12) / 2;
+    let (mut missed, mut late) = (0, 0);
+    for round in 0..rounds {
+        let mut up = sandbox.spawn(&["up", "--no-verify"]);
+        let mut lines = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.ends_with("Start services")));
+        let file = sandbox.stack(NAME).join("run/supervisor.json");
+        wait_until("the first words of the supervisor", || file.exists());
+        let delay = Duration::from_micros(dice.below(600_000));
+        std::thread::sleep(delay);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let identity: serde_json::Value = serde_json::from_str(&text).unwrap();
+        // A run that stands still and has not ended yet must see what happens now.
+        send(up.id(), Signal::STOP);
+        let ended = up.try_wait().unwrap().is_some();
+        kill(u32::try_from(identity["pid"].as_u64().unwrap()).unwrap());
+        send(up.id(), Signal::CONT);
+        let told: Vec<String> = lines.collect();
+        assert!(up.wait().unwrap().success(), "round {round}, {delay:?}: {told:#?}");
+        if ended {
+            missed += 1;
+            sandbox.run(&["up", "--no-verify"]).code(0);
+        } else if !is_well(&status(&sandbox)) {
+            late += 1;
+            sandbox.run(&["up", "--no-verify"]).code(0);
+        }
+        assert_whole(&sandbox, &[]);
+        take_down(&sandbox);
+    }
+    eprintln!(
+        "{rounds} supervisors killed: {missed} when the run had ended, {late} after its last look"
+    );
+    assert!(late <= 1 + rounds / 10, "runs did not see that their supervisor was gone");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod dice;
 pub mod judge;
 pub mod machine;
 
@@ -22,6 +23,8 @@ pub struct Sandbox {
     /// A command that runs `monstack` as its arguments; empty where `monstack` is run as it is.
     wrapper: Vec<String>,
     program: PathBuf,
+    /// Where programs are kept; found once for all tests.
+    pub cache: PathBuf,
 }
 
 impl Sandbox {
@@ -33,6 +36,7 @@ impl Sandbox {
             env: Vec::new(),
             wrapper: Vec::new(),
             program: PathBuf::from(env!("CARGO_BIN_EXE_monstack")),
+            cache: Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
         }
     }
 
@@ -89,8 +93,8 @@ impl Sandbox {
             .args(args)
             .current_dir(self.path())
             .env("PATH", std::env::join_paths(path).unwrap())
-            // Programs are found once for all tests, and slots are told apart between them.
-            .env("XDG_CACHE_HOME", shared.join("cache"))
+            .env("XDG_CACHE_HOME", &self.cache)
+            // Slots are told apart between all tests.
             .env("XDG_STATE_HOME", shared.join("state"))
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -8,7 +8,10 @@ use serde::Serialize;
 mod fold;
 pub mod plain;
 pub mod recorder;
+mod table;
 pub mod terminal;
+
+pub use table::table;
 
 /// Something that happened in a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -10,6 +10,7 @@ use crate::cli::{Down, Global};
 use crate::error::{failure, hinted};
 use crate::exit::Exit;
 use crate::phase::{Mode, Options, Timing, run_all};
+use crate::report;
 use crate::target;
 
 /// What `down` did.
@@ -46,35 +47,35 @@ pub fn run(global: &Global, args: &Down) -> Result<Answer> {
     })
 }
 
-/// Data is lost, so the name of the stack has to be given: typed, or as `--confirm`.
+/// Where data is lost the name of the stack has to be given: typed, or as `--confirm`.
 fn confirm(session: &Session, args: &Down) -> Result<()> {
     let name = &session.stack.name;
-    if args.keep_data && session.yes() {
-        return Ok(());
-    }
+    let (deed, way) = if args.keep_data {
+        (format!("stops stack `{name}`"), "monstack down --keep-data --yes".to_owned())
+    } else {
+        let deed = format!("stops stack `{name}` and destroys its data");
+        (deed, format!("monstack down --yes --confirm {name}"))
+    };
+    let declined =
+        |message: String| Err(hinted(failure(Exit::DECLINED, message), format!("type `{way}`")));
     let given = match &args.confirm {
+        _ if args.keep_data && session.yes() => return Ok(()),
         Some(given) if session.yes() => given.clone(),
-        _ if session.can_ask() => Input::<String>::new()
-            .with_prompt(format!(
-                "this stops stack `{name}` and destroys its data; type its name to go on"
-            ))
-            .allow_empty(true)
-            .interact_text()
-            .map_err(|error| failure(Exit::DECLINED, format!("no answer: {error}")))?,
-        _ => {
-            let error = failure(
-                Exit::DECLINED,
-                format!("`down` destroys the data of stack `{name}` and was not confirmed"),
-            );
-            return Err(hinted(error, format!("type `monstack down --yes --confirm {name}`")));
-        }
+        _ if session.can_ask() => ask(&format!("this {deed}; type its name to go on\n"))?,
+        _ => return declined(format!("`down` {deed} and was not confirmed")),
     };
     if given == *name {
         return Ok(());
     }
-    let error = failure(
-        Exit::DECLINED,
-        format!("`{given}` is not the name of the stack, which is `{name}`"),
-    );
-    Err(hinted(error, format!("type `monstack down --yes --confirm {name}`")))
+    declined(format!("`{given}` is not the name of the stack, which is `{name}`"))
+}
+
+/// Asks in two lines, for a prompt that is wider than the terminal is drawn again and again.
+fn ask(question: &str) -> Result<String> {
+    report::complain(question)?;
+    Input::new()
+        .with_prompt("name")
+        .allow_empty(true)
+        .interact_text()
+        .map_err(|error| failure(Exit::DECLINED, format!("no answer: {error}")))
 }

@@ -1,6 +1,7 @@
 //! `monstack status`
 
 use std::fmt::Write;
+use std::iter;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use super::up::{Page, pages};
 use crate::cli::{Global, Status as Args};
 use crate::exit::Exit;
 use crate::phase::Record;
+use crate::report;
 use crate::resolve::Origin;
 use crate::supervisor::{Observed, State, client};
 use crate::topology::Service;
@@ -80,7 +82,7 @@ pub fn run(global: &Global, args: &Args) -> Result<Answer> {
         "degraded" if !args.strict => Exit::DONE,
         _ => Exit::UNHEALTHY,
     };
-    Answer::new(&facts, text(&facts), exit)
+    Answer::prose(&facts, text(&facts), exit)
 }
 
 /// Whether a supervisor keeps the services.
@@ -164,29 +166,31 @@ pub fn age(seconds: i64) -> String {
     }
 }
 
+const HEAD: [&str; 8] =
+    ["COMPONENT", "STATE", "VERSION", "FROM", "PID", "SINCE", "RESTARTS", "URL"];
+
+fn row(component: &Component, now: i64) -> [String; 8] {
+    let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    [
+        component.name.to_owned(),
+        component.state.to_owned(),
+        or_none(component.version.clone()),
+        or_none(component.origin.map(|origin| origin.to_string())),
+        or_none(component.pid.map(|pid| pid.to_string())),
+        or_none(component.since.map(|since| age(now - since.as_second()))),
+        component.restarts.to_string(),
+        or_none(component.url.clone()),
+    ]
+}
+
 fn text(facts: &Facts) -> String {
     let mut out = format!("stack `{}` on `{}` is {}\n\n", facts.stack, facts.target, facts.state);
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        out,
-        "  {:14} {:12} {:11} {:15} {:>7} {:>8} {:>8}  URL",
-        "COMPONENT", "STATE", "VERSION", "FROM", "PID", "SINCE", "RESTARTS"
-    );
     let now = Timestamp::now().as_second();
-    for component in &facts.components {
-        let _ = writeln!(
-            out,
-            "  {:14} {:12} {:11} {:15} {:>7} {:>8} {:>8}  {}",
-            component.name,
-            component.state,
-            component.version.as_deref().unwrap_or("-"),
-            component.origin.map_or("-".to_owned(), |origin| origin.to_string()),
-            component.pid.map_or("-".to_owned(), |pid| pid.to_string()),
-            component.since.map_or("-".to_owned(), |since| age(now - since.as_second())),
-            component.restarts,
-            component.url.as_deref().unwrap_or("-"),
-        );
-    }
+    let rows = facts.components.iter().map(|component| row(component, now));
+    out.push_str(&report::table(
+        &iter::once(HEAD.map(str::to_owned)).chain(rows).collect::<Vec<_>>(),
+    ));
+    // Writing to a string cannot fail.
     for component in &facts.components {
         if let Some(reason) = &component.reason {
             let _ = writeln!(

@@ -26,14 +26,22 @@ fn what_is_missing_has_a_code() {
 
 #[test]
 fn a_step_that_fails_has_a_code() {
+    if is_lab_skipped("a step that fails") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let run = sandbox.run(&["up", "--set", "components.prometheus.path=./nothing"]).code(4);
     run.says("phase `Find programs` failed").says("nothing").says("hint: ");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
     let sandbox = Sandbox::new();
     // The stack's own folder cannot be made.
     sandbox.write(".monstack", "");
-    sandbox.run(&["up"]).says("cannot make folder").says(".monstack");
-    fs::remove_file(sandbox.path().join(".monstack")).unwrap();
+    let run = sandbox.run(&["up"]);
+    assert!([Some(1), Some(4)].contains(&run.code), "{run:?}");
+    run.says("cannot make folder").says(".monstack");
 }
 
 #[test]
@@ -73,6 +81,8 @@ fn declined(sandbox: &Sandbox) {
     sandbox.run(&["down", "--yes"]).code(8).says("was not confirmed");
     sandbox.run(&["down", "--yes", "--confirm", "Monstack"]).code(8).says("is not the name");
     sandbox.run(&["down", "--confirm", "monstack"]).code(8);
+    let kept = sandbox.run(&["down", "--keep-data"]).code(8);
+    assert!(!kept.says("hint: type `monstack down --keep-data --yes`").stderr.contains("destroys"));
     let document = sandbox.run(&["down", "-o", "json", "--no-input"]).code(8).document();
     assert_eq!((&document["ok"], &document["exit"]), (&false.into(), &8.into()));
     sandbox.run(&["status"]).code(0);

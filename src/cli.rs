@@ -48,7 +48,7 @@ pub struct Global {
     /// Show no progress
     #[arg(short, long, global = true, env = "MONSTACK_QUIET")]
     pub quiet: bool,
-    /// Keep every step on the screen
+    /// Keep every step on the screen; give it twice for the programs that are started
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// When to use colours

@@ -112,6 +112,8 @@ pub struct Service {
     pub reload: Reload,
     /// What makes it reopen its own log files after they were renamed.
     pub reopen: Reopen,
+    /// Secrets it reads from files below `secrets/`; a changed one is taken up like a changed file.
+    pub secrets: &'static [&'static str],
     /// Log files it writes itself, below the stack's log folder.
     pub logs: &'static [&'static str],
     /// A tool beside the program, and arguments, that check its files before they are used.

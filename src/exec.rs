@@ -36,6 +36,8 @@ pub struct Cmd {
     pub effect: Effect,
     /// It is ended when it takes longer.
     pub timeout: Duration,
+    /// How it is called where it is told; its program and arguments if absent.
+    pub alias: Option<&'static str>,
 }
 
 impl Cmd {
@@ -57,6 +59,7 @@ impl Cmd {
             env: Vec::new(),
             effect,
             timeout: Duration::from_secs(600),
+            alias: None,
         }
     }
 
@@ -81,6 +84,13 @@ impl Cmd {
         self
     }
 
+    /// Calls it `alias` wherever it is told, for its arguments are nobody else's business.
+    #[must_use]
+    pub fn alias(mut self, alias: &'static str) -> Self {
+        self.alias = Some(alias);
+        self
+    }
+
     /// Ends it when it takes longer than `timeout`.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -91,6 +101,9 @@ impl Cmd {
 
 impl fmt::Display for Cmd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(alias) = self.alias {
+            return f.write_str(alias);
+        }
         write!(f, "{}", self.program.display())?;
         self.args.iter().try_for_each(|arg| {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@%+".contains(c);
@@ -122,6 +135,12 @@ pub trait Runner: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_private_command_prints_its_alias_alone() {
+        let cmd = Cmd::read("sh").args(["-c", "private"]).alias("the command of a secret");
+        assert_eq!(cmd.to_string(), "the command of a secret");
+    }
 
     #[test]
     fn a_command_prints_as_one_could_type_it() {

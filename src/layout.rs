@@ -91,3 +91,16 @@ impl Layout {
         self.root.join("runs")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::secret::{GENERATED, REFERRED};
+    use crate::component::CATALOGUE;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_secret_is_read_by_a_component() {
+        let read: BTreeSet<_> = CATALOGUE.iter().flat_map(|row| row.service.secrets).collect();
+        assert_eq!(read, REFERRED.iter().chain(GENERATED).collect());
+    }
+}

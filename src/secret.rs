@@ -146,7 +146,11 @@ fn from_command(command: &str, runner: &dyn Runner, base: &Path) -> Result<Secre
     let program = first.unwrap_or("sh");
     let origin = format!("the output of the secret's command `{program} ...`");
     let hint = "run the command by hand to see what it says";
-    let cmd = Cmd::read("sh").args(["-c", command]).dir(base).timeout(COMMAND_TIMEOUT);
+    let cmd = Cmd::read("sh")
+        .args(["-c", command])
+        .dir(base)
+        .timeout(COMMAND_TIMEOUT)
+        .alias("the command of a secret");
     let output = match runner.read(&cmd) {
         Ok(output) => output,
         // The runner's reason is left out, for it repeats what the command printed.

@@ -36,7 +36,7 @@ impl Script {
 
 impl Runner for Script {
     fn run(&self, cmd: &Cmd, on_line: &mut dyn FnMut(&str)) -> Result<()> {
-        let text = cmd.to_string();
+        let text = Cmd { alias: None, ..cmd.clone() }.to_string();
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(text.clone());
         match self.answers.iter().find(|(prefix, _)| text.starts_with(prefix)) {
             Some((_, Ok(output))) => output.lines().for_each(on_line),

@@ -61,6 +61,14 @@ impl Phase for WriteFiles {
             cx.state.would += 1;
             cx.report.event(Event::would("secrets", format!("make `{name}`")));
         }
+        for name in REFERRED {
+            let wanted =
+                cx.state.secrets.get(*name).map(|secret| secret.expose().as_bytes().to_vec());
+            if workdir::read(&cx.layout.secrets().join(name))? != wanted {
+                cx.state.would += 1;
+                cx.report.event(Event::would("secrets", format!("change `{name}`")));
+            }
+        }
         let (_, _, files) = rendered(cx)?;
         for file in &files {
             if let Some(difference) = difference(file)? {

@@ -15,6 +15,7 @@ use crate::render::{self, Rendered};
 use crate::report::Event;
 use crate::resolve::{Found, Origin};
 use crate::supervisor::{Observed, Spec, State, Status, client, hash_contents};
+use crate::workdir;
 
 /// Starts services.
 pub struct StartServices;
@@ -74,6 +75,9 @@ pub fn specs(cx: &Context<'_>) -> Result<Vec<Spec>> {
                 |found| found.program.clone(),
             );
             let own = own_files(&rendered, name);
+            let secrets = component.service.secrets;
+            let secrets: Vec<PathBuf> =
+                secrets.iter().map(|name| cx.layout.secrets().join(name)).collect();
             let mut env = command.env;
             env.push((STACK_VARIABLE.to_owned(), cx.layout.root().display().to_string()));
             env.extend(found.and_then(library_path));
@@ -84,10 +88,8 @@ pub fn specs(cx: &Context<'_>) -> Result<Vec<Spec>> {
                 env,
                 dir: dir(cx, name, found),
                 folders: folders(cx, name),
-                files: own.iter().map(|file| file.path.clone()).collect(),
-                files_hash: hash_contents(
-                    own.iter().map(|file| (file.path.as_path(), &file.contents)),
-                ),
+                files_hash: wanted_hash(&own, &secrets)?,
+                files: own.iter().map(|file| file.path.clone()).chain(secrets).collect(),
                 health: service.health(),
                 reload: component.service.reload,
                 reopen: component.service.reopen,
@@ -96,6 +98,16 @@ pub fn specs(cx: &Context<'_>) -> Result<Vec<Spec>> {
             })
         })
         .collect()
+}
+
+/// Hash of the files as they are rendered, and of the secrets as they were written just now.
+fn wanted_hash(own: &[&Rendered], secrets: &[PathBuf]) -> Result<String> {
+    let mut contents: Vec<(&Path, Vec<u8>)> =
+        own.iter().map(|file| (file.path.as_path(), file.contents.clone())).collect();
+    for path in secrets {
+        contents.push((path, workdir::read(path)?.unwrap_or_default()));
+    }
+    Ok(hash_contents(contents.into_iter()))
 }
 
 fn own_files<'a>(rendered: &'a [Rendered], component: &str) -> Vec<&'a Rendered> {

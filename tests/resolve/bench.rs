@@ -278,6 +278,7 @@ pub fn component(program: Program) -> &'static Component {
             env: &[],
             reload: Reload::Restart,
             reopen: monstack::component::Reopen::Never,
+            secrets: &[],
             logs: &[],
             check: None,
         },

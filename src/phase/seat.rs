@@ -4,6 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -27,6 +29,9 @@ const HOLD: u16 = 7766;
 /// What is added to every port where somebody listens on one of them on all addresses.
 const OFFSETS: &[u16] =
     &[0, 10_000, 20_000, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000];
+
+/// How long a port may be held by somebody who is about to go.
+const PASSING: Duration = Duration::from_secs(1);
 
 impl Phase for TakeAddresses {
     fn title(&self) -> &'static str {
@@ -87,16 +92,24 @@ enum Busy {
 
 /// Fails when somebody else holds a port of a stack that has its addresses already.
 fn refuse_busy(cx: &Context<'_>, seat: Seat) -> Result<()> {
-    let ours = own_processes(&cx.layout.run());
-    match first_busy(&Topology::new(cx.stack.clone(), seat), &ours) {
-        None => Ok(()),
-        Some(Busy::Here(holder) | Busy::Everywhere(holder)) => {
-            let error = failure(Exit::STEP, holder);
-            Err(hinted(
-                error,
-                "stop that program, or move the stack with `monstack down --keep-data` and `monstack up`",
-            ))
-        }
+    let topology = Topology::new(cx.stack.clone(), seat);
+    let deadline = Instant::now() + PASSING;
+    loop {
+        let ours = own_processes(&cx.layout.run());
+        let (Busy::Here(holder) | Busy::Everywhere(holder)) = match first_busy(&topology, &ours) {
+            None => return Ok(()),
+            // A service of ours that is just ending has a port, but is no process any more.
+            Some(_) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            Some(busy) => busy,
+        };
+        let error = failure(Exit::STEP, holder);
+        return Err(hinted(
+            error,
+            "stop that program, or move the stack with `monstack down --keep-data` and `monstack up`",
+        ));
     }
 }
 

@@ -27,8 +27,10 @@ fn services_outlive_their_supervisor_and_the_next_one_adopts_them() {
     let before = assert_whole(&sandbox, &[]);
     kill(supervisor(&sandbox));
     assert!(before.values().all(|pid| runs(*pid)), "services ended with their supervisor");
+    // The kernel lets go of the lock of a killed process a moment after it was killed.
+    wait_until("the end of the supervisor", || status(&sandbox)["state"] == "unsupervised");
     let now = status(&sandbox);
-    assert_eq!((&now["state"], &now["supervisor"]), (&json!("unsupervised"), &json!(null)));
+    assert_eq!(now["supervisor"], json!(null));
     assert_eq!(pids(&now), before);
     sandbox.run(&["status"]).code(10).answers("run `monstack up`");
     sandbox.run(&["plan", "--check"]).code(7);
